@@ -66,7 +66,7 @@ static bool is_sync(uint64_t id)
 bool object_is_there(uint64_t id)
 {
     enum object_kind kind = object_kind_of(id);
-    if (kind >= KIND_LOCK && kind <= KIND_BARRIER) {
+    if (kind >= KIND_FIRST_SYNC && kind <= KIND_LAST_SYNC) {
         return is_sync(id);
     }
     return id != 0 && (id & DYING) == 0 && arena_may_hold_object(object_place(id)) &&
@@ -131,7 +131,7 @@ int object_enter(object_guard *guard, uint64_t id, enum object_kind kind)
     if (thread == NULL) {
         return status;
     }
-    if (object_kind_of(id) != kind || (kind >= KIND_LOCK && kind <= KIND_BARRIER) ||
+    if (object_kind_of(id) != kind || (kind >= KIND_FIRST_SYNC && kind <= KIND_LAST_SYNC) ||
         !object_is_there(id)) {
         return KIN_E_HANDLE;
     }

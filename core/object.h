@@ -26,7 +26,7 @@ enum object_kind {
     KIND_JOB,
     KIND_SERVER,
     KIND_GROUP,
-    /* Those of sync.h, which lie elsewhere; LOCK is the first, BARRIER the last. */
+    /* Those of sync.h, which lie elsewhere. */
     KIND_LOCK,
     KIND_RLOCK,
     KIND_RWLOCK,
@@ -34,8 +34,20 @@ enum object_kind {
     KIND_EVENT,
     KIND_CONDITION,
     KIND_BARRIER,
+    KIND_QUEUE,
+    KIND_QUEUE_PUT,
+    KIND_QUEUE_GET,
+    KIND_CONNECTION,
+    KIND_LIST,
+    KIND_DICT,
+    KIND_ARRAY,
+    KIND_COUNTER,
+    /* And others again. */
     KIND_MEMORY,
-    KINDS
+    KIND_MESSAGE,
+    KINDS,
+    KIND_FIRST_SYNC = KIND_LOCK,
+    KIND_LAST_SYNC = KIND_COUNTER
 };
 
 /* An id: place (31 bits, in steps of 64 bytes), kind (5), generation (27), and above them a bit

@@ -151,14 +151,15 @@ static int follow_and_look(many *m, bool well)
     return verdict(m);
 }
 
-/* That a process has ended is known of it as soon as one item has told it: the others before it
-   that mean the same one are to say so, too. */
+/* That a process has ended may have been told to one item before others that mean the same process,
+   and may be noted of it a moment later: the system is asked once, so that all of them say so. */
 static void look_once_more(many *m)
 {
     for (size_t i = 0; i < m->count; i++) {
         const wait_kind *kind = kind_of(m->items[i].id);
         if (kind != NULL && kind->begin != NULL && m->items[i].ready == 0) {
-            look_at(m, i, false);
+            int ready = kind->look(m->items[i].id, NULL, true);
+            m->items[i].ready = ready == KIN_E_HANDLE ? kind->gone : ready;
         }
     }
 }

@@ -169,7 +169,7 @@ typedef struct kin_arena_usage {
     uint32_t processes; /* members of the family that are alive */
     uint32_t threads;   /* of their threads, those that have used kin */
     uint64_t blocks;    /* blocks allocated */
-    uint64_t syncs;     /* locks, semaphores, events, conditions and barriers */
+    uint64_t syncs;     /* locks and the like, queues, pipes, lists and dictionaries */
 } kin_arena_usage;
 
 /* Reads how much shared memory the family uses, after what dead members held has been given back.

@@ -13,6 +13,7 @@
 #include <kin/memory.h>
 #include <kin/pool.h>
 #include <kin/process.h>
+#include <kin/queue.h>
 #include <kin/rwlock.h>
 #include <kin/semaphore.h>
 #include <kin/wait.h>
