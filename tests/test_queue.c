@@ -323,80 +323,6 @@ static void a_too_large_one_ends_a_batch(void **state)
     assert_int_equal(kin_queue_destroy(q), 0);
 }
 
-/* ---- bounds ---- */
-
-static void there_are_never_more_items_than_the_capacity(void **state)
-{
-    (void) state;
-    static const uint64_t capacities[] = {1, 2, 3, 7, 8, 100, 1000};
-    for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
-        const kin_queue_options options = {.capacity = capacities[i], .item_size = 8};
-        kin_queue q = new_queue(&options);
-        for (int round = 0; round < 3; round++) {
-            for (uint64_t k = 0; k < capacities[i]; k++) {
-                assert_int_equal(kin_queue_is_full(q), 0);
-                put_number(q, k);
-            }
-            assert_int_equal(kin_queue_is_full(q), 1);
-            assert_int_equal(kin_queue_put(q, &i, sizeof i, 0), KIN_E_TIMEOUT);
-            assert_int_equal(kin_queue_put(q, NULL, 0, 1), KIN_E_TIMEOUT);
-            assert_int_equal(kin_queue_size(q), capacities[i]);
-            assert_int_equal(get_number(q), 0);
-            put_number(q, capacities[i]);
-            for (uint64_t k = 1; k <= capacities[i]; k++) {
-                assert_int_equal(get_number(q), k);
-            }
-            is_empty_and_open(q);
-        }
-        assert_int_equal(kin_queue_destroy(q), 0);
-    }
-}
-
-static void nor_more_bytes_than_are_wanted(void **state)
-{
-    (void) state;
-    const kin_queue_options options = {.capacity_bytes = 1000, .item_size = 100};
-    unsigned char data[1001];
-    kin_queue q = new_queue(&options);
-    fill(data, 1000, 1);
-    assert_int_equal(kin_queue_put(q, data, 1001, KIN_FOREVER), KIN_E_LIMIT);
-    assert_int_equal(kin_queue_put(q, data, SIZE_MAX, 0), KIN_E_LIMIT);
-    assert_int_equal(kin_queue_put(q, data, 1000, 0), 0);
-    assert_int_equal(kin_queue_put(q, data, 1, 0), KIN_E_TIMEOUT);
-    assert_int_equal(kin_queue_put(q, data, 600, 1), KIN_E_TIMEOUT);
-    get_filled(q, data, 1000, 1);
-    for (int i = 0; i < 10; i++) {
-        assert_int_equal(kin_queue_put(q, data, i % 2 == 0 ? 99 : 101, 0), 0);
-    }
-    assert_int_equal(kin_queue_put(q, data, 1, 0), KIN_E_TIMEOUT);
-    int full = kin_queue_is_full(q); /* of a size of 0 */
-    assert_int_equal(kin_queue_put(q, NULL, 0, 0), full == 1 ? KIN_E_TIMEOUT : 0);
-    assert_int_equal(full, 0);
-    assert_int_equal(kin_queue_get(q, data, sizeof data, NULL, 0), 0);
-    assert_int_equal(kin_queue_put(q, data, 100, 0), KIN_E_TIMEOUT);
-    assert_int_equal(kin_queue_put(q, data, 99, 0), 0);
-    assert_int_equal(kin_queue_size(q), 11);
-    assert_int_equal(kin_queue_destroy(q), 0);
-}
-
-static void both_bounds_hold_together(void **state)
-{
-    (void) state;
-    const kin_queue_options options = {.capacity = 4, .capacity_bytes = 10000};
-    static unsigned char data[10000];
-    kin_queue q = new_queue(&options);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(kin_queue_put(q, data, 10, 0), 0);
-    }
-    assert_int_equal(kin_queue_is_full(q), 1);
-    assert_int_equal(kin_queue_put(q, data, 10, 0), KIN_E_TIMEOUT);
-    assert_int_equal(kin_queue_get(q, data, sizeof data, NULL, 0), 0);
-    assert_int_equal(kin_queue_put(q, data, 9971, 0), KIN_E_TIMEOUT);
-    assert_int_equal(kin_queue_is_full(q), 0);
-    assert_int_equal(kin_queue_put(q, data, 9970, 0), 0);
-    assert_int_equal(kin_queue_destroy(q), 0);
-}
-
 /* ---- as a whole ---- */
 
 static void a_closed_one_takes_nothing_and_gives_the_rest(void **state)
@@ -604,9 +530,6 @@ int main(int argc, char **argv)
         CLEAN_TEST(several_are_put_and_got_at_once),
         CLEAN_TEST(those_before_the_first_that_cannot_be_put_are),
         CLEAN_TEST(a_too_large_one_ends_a_batch),
-        CLEAN_TEST(there_are_never_more_items_than_the_capacity),
-        CLEAN_TEST(nor_more_bytes_than_are_wanted),
-        CLEAN_TEST(both_bounds_hold_together),
         CLEAN_TEST(a_closed_one_takes_nothing_and_gives_the_rest),
         CLEAN_TEST(a_full_one_that_is_closed_says_so),
         CLEAN_TEST(bad_options_are_refused),
