@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KIB = 1024, MIB = 1024 * 1024, LARGE = 3 * MIB, BATCH = 40 };
+enum { MS = 1000000, KIB = 1024, MIB = 1024 * 1024, LARGE = 3 * MIB, BATCH = 40 };
 
 static kin_queue new_queue(const kin_queue_options *options)
 {
@@ -377,6 +377,38 @@ static void a_full_one_that_is_closed_says_so(void **state)
     assert_int_equal(kin_queue_destroy(q), 0);
 }
 
+static void a_wait_is_never_over_early(void **state)
+{
+    (void) state;
+    static const int times[] = {1, 10, 60};
+    const kin_queue_options one = {.capacity = 1};
+    kin_queue q = new_queue(&one);
+    uint64_t number = 0;
+    kin_message m;
+    for (size_t i = 0; i < 3 * sizeof times / sizeof *times; i++) {
+        int time = times[i / 3];
+        int64_t before = kin_clock_ns();
+        int status = i % 3 == 0   ? kin_queue_get(q, &number, sizeof number, NULL, time)
+                     : i % 3 == 1 ? kin_queue_peek(q, &number, sizeof number, NULL, time)
+                                  : kin_queue_take(q, &m, time);
+        int64_t took = kin_clock_ns() - before;
+        assert_int_equal(status, KIN_E_TIMEOUT);
+        assert_true(took >= (int64_t) time * MS);
+        print_message("a wait of %d ms took %.3f ms\n", time, (double) took / MS);
+    }
+    assert_int_equal(kin_queue_put(q, NULL, 0, 0), 0);
+    for (size_t i = 0; i < 2 * sizeof times / sizeof *times; i++) {
+        int time = times[i / 2];
+        int64_t before = kin_clock_ns();
+        int status = i % 2 == 0 ? kin_queue_put(q, &number, sizeof number, time)
+                                : kin_queue_reserve(q, &m, 10, time);
+        int64_t took = kin_clock_ns() - before;
+        assert_int_equal(status, KIN_E_TIMEOUT);
+        assert_true(took >= (int64_t) time * MS);
+    }
+    assert_int_equal(kin_queue_destroy(q), 0);
+}
+
 /* ---- what is refused ---- */
 
 static void bad_options_are_refused(void **state)
@@ -532,6 +564,7 @@ int main(int argc, char **argv)
         CLEAN_TEST(a_too_large_one_ends_a_batch),
         CLEAN_TEST(a_closed_one_takes_nothing_and_gives_the_rest),
         CLEAN_TEST(a_full_one_that_is_closed_says_so),
+        CLEAN_TEST(a_wait_is_never_over_early),
         CLEAN_TEST(bad_options_are_refused),
         CLEAN_TEST(bad_handles_are_told),
         CLEAN_TEST(bad_arguments_are_told),

@@ -463,38 +463,6 @@ static void those_who_wait_are_told_that_it_is_destroyed(void **state)
     told_by(kin_queue_destroy, KIN_E_DESTROYED);
 }
 
-static void a_wait_is_never_over_early(void **state)
-{
-    (void) state;
-    static const int times[] = {1, 10, 60};
-    const kin_queue_options one = {.capacity = 1};
-    board *b = new_board(&one);
-    uint64_t number = 0;
-    kin_message m;
-    for (size_t i = 0; i < 3 * sizeof times / sizeof *times; i++) {
-        int time = times[i / 3];
-        int64_t before = kin_clock_ns();
-        int status = i % 3 == 0   ? kin_queue_get(b->queue, &number, sizeof number, NULL, time)
-                     : i % 3 == 1 ? kin_queue_peek(b->queue, &number, sizeof number, NULL, time)
-                                  : kin_queue_take(b->queue, &m, time);
-        int64_t took = kin_clock_ns() - before;
-        assert_int_equal(status, KIN_E_TIMEOUT);
-        assert_true(took >= (int64_t) time * MS);
-        print_message("a wait of %d ms took %.3f ms\n", time, (double) took / MS);
-    }
-    assert_int_equal(kin_queue_put(b->queue, NULL, 0, 0), 0);
-    for (size_t i = 0; i < 2 * sizeof times / sizeof *times; i++) {
-        int time = times[i / 2];
-        int64_t before = kin_clock_ns();
-        int status = i % 2 == 0 ? kin_queue_put(b->queue, &number, sizeof number, time)
-                                : kin_queue_reserve(b->queue, &m, 10, time);
-        int64_t took = kin_clock_ns() - before;
-        assert_int_equal(status, KIN_E_TIMEOUT);
-        assert_true(took >= (int64_t) time * MS);
-    }
-    free_board(b);
-}
-
 /* ---- waiting for many things ---- */
 
 static bool is_ready(kin_queue q, int timeout_ms)
@@ -602,7 +570,6 @@ int main(int argc, char **argv)
         CLEAN_TEST(room_of_bytes_is_waited_for),
         CLEAN_TEST(those_who_wait_are_told_that_it_is_closed),
         CLEAN_TEST(those_who_wait_are_told_that_it_is_destroyed),
-        CLEAN_TEST(a_wait_is_never_over_early),
         CLEAN_TEST(a_queue_with_an_item_can_be_waited_for),
 #if !defined _WIN32
         CLEAN_TEST(a_copy_by_fork_uses_the_same_queue),
