@@ -277,10 +277,10 @@ static void destroy(queue_stage *s)
 
 static void make_and_destroy(queue_stage *s)
 {
-    kin_queue *made = (kin_queue *) &s->made;
+    kin_queue *own = (kin_queue *) &s->made;
     const kin_queue_options options = {.capacity = 10};
-    CRASH_REQUIRE(kin_queue_create(made, &options) == 0);
-    CRASH_REQUIRE(kin_queue_destroy(*made) == 0);
+    CRASH_REQUIRE(kin_queue_create(own, &options) == 0);
+    CRASH_REQUIRE(kin_queue_destroy(*own) == 0);
 }
 
 /* ---- what the survivor sees to ---- */

@@ -134,6 +134,9 @@ static int live(void *argument, size_t size)
     } else {
         atomic_store(&s->begun, 1);
         wait_raise(&s->moved);
+        while (atomic_load(&s->go) == 0) {
+            platform_relax();
+        }
         current->operate(s);
         (void) kin_sleep(KIN_FOREVER);
     }
@@ -209,6 +212,11 @@ static uint32_t count_of(const queue_stage *s, uint32_t count, uint32_t producer
 static bool redelivers(const queue_operation *o)
 {
     return o->options.redeliver;
+}
+
+static bool has_to_be_done(const queue_operation *o)
+{
+    return o->options.joinable || redelivers(o);
 }
 
 /* What has been delivered to the dead one comes first, and says so. */
@@ -304,7 +312,7 @@ static void go_on(const queue_stage *s)
             size_t got = 0;
             CRASH_REQUIRE(kin_queue_get(s->queue, data, sizeof data, &got, KIN_FOREVER) == 0);
             CRASH_REQUIRE(item_is(data, got, 9, which));
-            CRASH_REQUIRE(!current->options.joinable || kin_queue_task_done(s->queue) == 0);
+            CRASH_REQUIRE(!has_to_be_done(current) || kin_queue_task_done(s->queue) == 0);
         }
     }
 }
@@ -369,7 +377,7 @@ static void survive(const queue_operation *o, queue_stage *s, kin_process *other
     drain(o, s, unseen);
     check_books(o, s, unordered);
     go_on(s);
-    if (o->options.joinable || redelivers(o)) {
+    if (has_to_be_done(o)) {
         CRASH_REQUIRE(kin_queue_join(s->queue, LATE) == 0);
     }
 }
@@ -395,7 +403,7 @@ static kin_process start_all(const queue_operation *o, queue_stage *s, kin_proce
     order told = {
         .stage = arena_offset(s), .operation = (uint32_t) (o - operations), .stepped = stepped};
     kin_process child = {0};
-    bool first = stepped && o->prepare != NULL;
+    bool first = o->prepare != NULL;
     if (first) {
         child = start_child(&told, s);
     }
@@ -486,6 +494,7 @@ static void die_at_random(const queue_operation *o, uint64_t *seed, unsigned num
     kin_process child = start_all(o, s, others, false);
     uint64_t most = crash_random(seed) % 4 == 0 ? 2 * MILLISECOND : 30000;
     int64_t until = platform_clock_ns() + (int64_t) (crash_random(seed) % most);
+    atomic_store(&s->go, 1);
     while (platform_clock_ns() < until) {
     }
     CRASH_REQUIRE(kin_process_kill(child) == 0);

@@ -28,8 +28,9 @@ typedef struct queue_entry {
 typedef struct queue_stage {
     kin_queue queue;
     kin_queue other;
-    uint64_t made;                         /* a queue that the child makes */
-    _Atomic uint32_t begun;                /* the child has, if it is not stepped */
+    uint64_t made; /* a queue that the child makes */
+    _Atomic uint32_t go;
+    _Atomic uint32_t begun;                /* the child has, if it is not stepped; and may go on */
     _Atomic uint32_t put[QUEUE_PRODUCERS]; /* items that are committed for certain */
     _Atomic uint32_t got;                  /* that the child has got for certain */
     _Atomic uint32_t finished;             /* of these, that are done */
