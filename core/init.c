@@ -8,6 +8,7 @@
 #include "core/group.h"
 #include "core/log.h"
 #include "core/pool.h"
+#include "core/queue.h"
 #include "core/semaphore.h"
 #include "core/sync.h"
 #include "core/wait.h"
@@ -61,6 +62,7 @@ static int set_up(void)
     process_set_up();
     process_watch_set_up();
     group_set_up();
+    queue_set_up();
     pool_set_up();
     process_set_end(end);
     family_set_rejoin(process_rejoin);

@@ -20,7 +20,7 @@ uint64_t object_make_id(uint64_t offset, enum object_kind kind)
            (generation & GENERATION_MASK) << OBJECT_GENERATION_SHIFT;
 }
 
-int object_create(object **created, uint64_t size)
+int object_create_bare(object **created, uint64_t size, uint64_t zeroed)
 {
     uint64_t block;
     int status = arena_allocate(&block, size, ARENA_OBJECT);
@@ -32,22 +32,31 @@ int object_create(object **created, uint64_t size)
     atomic_store(&o->id, 0);
     atomic_store(&o->destroyer, 0);
     atomic_store(&o->owner, 0);
-    memset(o + 1, 0, (size_t) size - sizeof *o);
+    memset(o + 1, 0, (size_t) zeroed - sizeof *o);
     *created = o;
     return 0;
 }
 
-int object_publish(object *o, enum object_kind kind, uint64_t owner, uint64_t *id)
+int object_create(object **created, uint64_t size)
 {
-    uint64_t block = arena_offset(o);
-    *id = object_make_id(block, kind);
+    return object_create_bare(created, size, size);
+}
+
+int object_publish_as(object *o, uint64_t id, uint64_t owner)
+{
     atomic_store(&o->owner, owner);
-    atomic_store(&o->id, *id);
-    int status = arena_publish(block);
+    atomic_store(&o->id, id);
+    int status = arena_publish(arena_offset(o));
     if (status < 0) {
         atomic_store(&o->id, 0);
     }
     return status;
+}
+
+int object_publish(object *o, enum object_kind kind, uint64_t owner, uint64_t *id)
+{
+    *id = object_make_id(arena_offset(o), kind);
+    return object_publish_as(o, *id, owner);
 }
 
 void object_drop(object *o)

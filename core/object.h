@@ -89,8 +89,14 @@ typedef struct object_guard {
 /* Allocates a private object of `size` bytes, zeroed behind its first part. KIN_E_NOMEM. */
 int object_create(object **created, uint64_t size);
 
+/* The same, of which only the first `zeroed` bytes are. */
+int object_create_bare(object **created, uint64_t size, uint64_t zeroed);
+
 /* Gives it an id of this kind and lets it outlive its maker. To be called when it is complete. */
 int object_publish(object *object, enum object_kind kind, uint64_t owner, uint64_t *id);
+
+/* The same with an id that object_make_id has made for it, and that may have been noted before. */
+int object_publish_as(object *object, uint64_t id, uint64_t owner);
 
 /* Frees a private object that never got published. */
 void object_drop(object *object);

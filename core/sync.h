@@ -69,6 +69,16 @@ static inline sync *sync_find(uint64_t id, enum object_kind kind)
     return atomic_load_explicit(&s->id, memory_order_acquire) == id ? s : NULL;
 }
 
+/* The entry of an id that was one once, whatever it is now; NULL if there is none. */
+static inline sync *sync_find_place(uint64_t id)
+{
+    uint64_t offset = object_place(id) - arena_now.syncs;
+    uint32_t ready = atomic_load_explicit(arena_now.ready, memory_order_acquire);
+    return offset % SYNC_SIZE == 0 && offset / SYNC_SIZE < ready
+               ? (sync *) (void *) (arena_now.base + object_place(id))
+               : NULL;
+}
+
 /* Why sync_find gives NULL: KIN_E_HANDLE, or KIN_E_INIT. */
 int sync_missing(void);
 

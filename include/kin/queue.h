@@ -140,8 +140,8 @@ KIN_API int kin_queue_take(kin_queue queue, kin_message *message, int timeout_ms
    reserved will not be put. Errors: KIN_E_INVALID, KIN_E_HANDLE (released already), KIN_E_INIT. */
 KIN_API int kin_queue_release(kin_message *message);
 
-/* Gives a message that was taken from a queue with `redeliver` back to it: it comes next, as one
-   whose consumer has died does. Errors: KIN_E_STATE if the queue does not redeliver; those of
+/* Gives a message that was taken from a queue with `redeliver` back to it: it comes next, or goes to
+   the dead letters, as one whose consumer has died does. Errors: KIN_E_STATE if the queue does not redeliver; those of
    kin_queue_release. */
 KIN_API int kin_queue_return(kin_message *message);
 
@@ -171,8 +171,7 @@ KIN_API int kin_queue_join(kin_queue queue, int timeout_ms);
    KIN_E_THREAD_LIMIT. Does not block. Python: qsize, which not every system has. */
 KIN_API int64_t kin_queue_size(kin_queue queue);
 
-/* 1 if no item waits; if there is no room for another (of a size of 0, where bytes are bounded); if
-   it is closed. Else 0, or an error as above. Python: empty, full. */
+/* 1 if no item waits; if there is no room for another, of one byte; if it is closed. Else 0, or an error as above. Python: empty, full. */
 KIN_API int kin_queue_is_empty(kin_queue queue);
 KIN_API int kin_queue_is_full(kin_queue queue);
 KIN_API int kin_queue_is_closed(kin_queue queue);

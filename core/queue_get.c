@@ -1,0 +1,483 @@
+/* Getting items from a queue. What lies in a ring is copied first, and taken by one compare-and-swap
+   that says at the same time that the copy is right; all else is done with a latch. */
+#include "core/error.h"
+#include "core/ring.h"
+#include "core/shelf.h"
+
+enum { RUN = 64 }; /* items that are got with one swap */
+
+/* ---- a ring, without a latch ---- */
+
+/* What a look at the head gives. */
+typedef struct front {
+    uint64_t head;
+    uint64_t descriptor;
+    ring_slot *slot;
+    uint64_t word; /* the slot's */
+} front;
+
+/* 0 if there is an item; QUEUE_NOTHING, QUEUE_LATCH, or KIN_E_HANDLE if the entry is not that of the
+   queue any more: what is read then means nothing. */
+static inline int look_at_front(sync *c, uint64_t c_id, front *f)
+{
+    for (;;) {
+        f->head = atomic_load_explicit(&c->extra, memory_order_acquire);
+        f->descriptor = atomic_load_explicit(&c->site, memory_order_acquire);
+        if (atomic_load_explicit(&c->id, memory_order_acquire) != c_id) {
+            return KIN_E_HANDLE;
+        }
+        if ((f->head & HEAD_LOCKED) != 0 || f->descriptor == 0) {
+            return QUEUE_LATCH;
+        }
+        uint64_t position = head_position(f->head);
+        f->slot = ring_slot_at(f->descriptor, position);
+        f->word = atomic_load_explicit(&f->slot[0], memory_order_acquire);
+        if (ring_is_in(f->word, position)) {
+            return 0;
+        }
+        uint64_t end = atomic_load_explicit(&ring_at(f->descriptor)->end, memory_order_acquire);
+        if (atomic_load(&c->extra) == f->head) {
+            return ring_is_in(end, position) ? QUEUE_LATCH : QUEUE_NOTHING;
+        }
+    }
+}
+
+/* 0; QUEUE_NOTHING, QUEUE_LATCH, KIN_E_TOO_SMALL, KIN_E_HANDLE. `at`: where in a slot the item is. */
+static inline int get_quickly(sync *c, uint64_t c_id, queue_request *r, unsigned at)
+{
+    for (;;) {
+        front f;
+        int status = look_at_front(c, c_id, &f);
+        if (status != 0) {
+            return status;
+        }
+        uint32_t size = ring_mark_size(f.word);
+        if (size == RING_REFERENCE) {
+            return QUEUE_LATCH;
+        }
+        uint64_t next = f.head;
+        if (size > r->capacity) {
+            status = KIN_E_TOO_SMALL;
+        } else {
+            ring_read(r->buffer, &f.slot[at], size);
+            next = r->wish == QUEUE_LOOK ? f.head : head_forward(f.head, 1);
+        }
+        /* If nothing has moved, what has been read was the item. */
+        if (atomic_compare_exchange_strong(&c->extra, &f.head, next)) {
+            r->size = size;
+            return status;
+        }
+    }
+}
+
+/* ---- a ring, with the latch ---- */
+
+static int take_inline(queue_user *u, queue_request *r, ring_slot *slot, uint64_t *head)
+{
+    size_t size = r->size;
+    unsigned at = ring_item_word(u->state);
+    if (r->wish == QUEUE_TAKE) {
+        if (r->spare == NULL || r->spare->room < size) {
+            r->spare_size = size;
+            return QUEUE_SPARE;
+        }
+        r->spare->size = size;
+        ring_read(r->spare->bytes, &slot[at], size);
+    } else {
+        ring_read(r->buffer, &slot[at], size);
+    }
+    if (r->wish != QUEUE_LOOK) {
+        *head = head_forward(*head, 1);
+        atomic_store(&u->c->extra, *head);
+    }
+    if (r->wish == QUEUE_TAKE) {
+        r->taken = r->spare;
+        r->spare = NULL;
+    }
+    return 0;
+}
+
+static int take_message(queue_user *u, queue_request *r, uint64_t id, uint64_t *head)
+{
+    if (r->wish == QUEUE_LOOK) {
+        int status = object_enter(&r->guard, id, KIND_MESSAGE);
+        r->looked_at = status == 0 ? message_of(&r->guard) : NULL;
+        return status;
+    }
+    message *m = arena_at(object_place(id));
+    /* Should this member die before the head moves on, its recovery finds it in the ring still. */
+    atomic_store(&m->holder, member_self());
+    atomic_store(&m->object.owner, 0);
+    atomic_store(&m->home, 0);
+    *head = head_forward(*head, 1);
+    atomic_store(&u->c->extra, *head);
+    atomic_store(&m->queue, 0);
+    atomic_store(&m->deliveries, 1);
+    r->taken = m;
+    return 0;
+}
+
+static int take_front(queue_user *u, queue_request *r, uint64_t *head)
+{
+    ring_slot *slot = ring_front(u, head);
+    if (slot == NULL) {
+        return QUEUE_NOTHING;
+    }
+    unsigned at = ring_item_word(u->state);
+    uint32_t size = ring_mark_size(atomic_load(&slot[0]));
+    bool apart = size == RING_REFERENCE;
+    r->size = apart ? (size_t) atomic_load(&slot[at + 1]) : size;
+    if (r->wish != QUEUE_TAKE && r->size > r->capacity) {
+        return KIN_E_TOO_SMALL;
+    }
+    return apart ? take_message(u, r, atomic_load(&slot[at]), head) : take_inline(u, r, slot, head);
+}
+
+static int get_with_latch(queue_user *u, queue_request *r)
+{
+    uint64_t state;
+    uint64_t base = sync_base(u->c_id);
+    int status = latch_take(u->c, base, u->t->token)
+                     ? 0
+                     : latch_wait(u->c, u->c_id, u->t, queue_patience(0), 0);
+    if (status < 0) {
+        return status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? queue_gone(u) : status;
+    }
+    uint64_t head = ring_lock_head(u->c);
+    if (status == KIN_OWNER_DIED) {
+        ring_repair_get(u);
+    }
+    status = queue_is_there(u, &state) ? take_front(u, r, &head) : queue_gone(u);
+    ring_unlock_head(u->c, head);
+    uint64_t owned = base | u->t->token;
+    if (!atomic_compare_exchange_strong(&u->c->state, &owned, base)) {
+        (void) latch_release(u->c, u->c_id, u->t, 0);
+    }
+    return status;
+}
+
+/* ---- a shelf ---- */
+
+static int take_from_shelf(queue_user *u, queue_request *r)
+{
+    message *m = shelf_front(u);
+    if (m == NULL) {
+        return QUEUE_NOTHING;
+    }
+    r->size = (size_t) m->size;
+    if (r->wish != QUEUE_TAKE && r->size > r->capacity) {
+        return KIN_E_TOO_SMALL;
+    }
+    if (r->wish == QUEUE_LOOK) {
+        int status = object_enter(&r->guard, message_id(m), KIND_MESSAGE);
+        r->looked_at = status == 0 ? m : NULL;
+        return status;
+    }
+    shelf_take(u, m, r->wish == QUEUE_TAKE ? MESSAGE_TAKEN : MESSAGE_COPIED);
+    r->taken = m;
+    return 0;
+}
+
+static int get_from_shelf(queue_user *u, queue_request *r)
+{
+    int status = queue_lock(u, queue_patience(0));
+    if (status == 0) {
+        status = take_from_shelf(u, r);
+        queue_unlock(u);
+    }
+    return status;
+}
+
+/* ---- one try, of any kind ---- */
+
+static int get_any(queue_user *u, queue_request *r)
+{
+    if (u->c == NULL) {
+        return get_from_shelf(u, r);
+    }
+    int status = QUEUE_LATCH;
+    if (r->wish != QUEUE_TAKE) {
+        status = get_quickly(u->c, u->c_id, r, ring_item_word(u->state));
+    } else {
+        front f;
+        status = look_at_front(u->c, u->c_id, &f);
+        status = status == 0 ? QUEUE_LATCH : status;
+    }
+    if (status == KIN_E_HANDLE) {
+        return queue_gone(u);
+    }
+    return status == QUEUE_LATCH ? get_with_latch(u, r) : status;
+}
+
+/* Is what has been looked at still the next one? It may have been taken, and changed, meanwhile. */
+static bool is_still_next(queue_user *u, const queue_request *r)
+{
+    message *m = r->looked_at;
+    if (u->c == NULL) {
+        bool next = queue_lock(u, queue_patience(0)) == 0;
+        if (next) {
+            next = shelf_front(u) == m;
+            queue_unlock(u);
+        }
+        return next;
+    }
+    return message_is_held(m, 0) && object_is_there(message_id(m)) &&
+           head_position(atomic_load(&u->c->extra)) == atomic_load(&m->position);
+}
+
+static void copy_out(const queue_request *r, const message *m)
+{
+    if (r->size > 0) {
+        memcpy(r->buffer, m->bytes, r->size);
+    }
+}
+
+/* Copies what lies apart to the caller. False: again. */
+static bool bring(queue_user *u, queue_request *r)
+{
+    bool right = true;
+    if (r->looked_at != NULL) {
+        copy_out(r, r->looked_at);
+        right = is_still_next(u, r);
+        object_leave(&r->guard);
+        r->looked_at = NULL;
+    } else if (r->taken != NULL && r->wish == QUEUE_COPY) {
+        copy_out(r, r->taken);
+        if ((u->state & QUEUE_JOINABLE) == 0) {
+            (void) object_destroy(message_id(r->taken)); /* ours */
+        }
+        r->taken = NULL;
+    }
+    return right;
+}
+
+static int make_spare(queue_request *r)
+{
+    if (r->spare != NULL) {
+        (void) object_destroy(r->spare_id);
+        r->spare = NULL;
+    }
+    return message_create(&r->spare, &r->spare_id, r->spare_size);
+}
+
+/* Empty and closed, or not there any more? Nothing is put into a closed one, so what is found empty
+   after it was seen closed stays so. */
+static int why_nothing(queue_user *u, bool *closed)
+{
+    uint64_t state;
+    if (!queue_is_there(u, &state)) {
+        return queue_gone(u);
+    }
+    if (*closed) {
+        return KIN_E_CLOSED;
+    }
+    *closed = (state & QUEUE_CLOSED) != 0;
+    return *closed ? 0 : QUEUE_NOTHING;
+}
+
+int queue_get_once(queue_user *u, queue_request *r)
+{
+    bool closed = false;
+    for (;;) {
+        int status = get_any(u, r);
+        if (status == QUEUE_SPARE) {
+            status = make_spare(r);
+        } else if (status == QUEUE_NOTHING) {
+            status = why_nothing(u, &closed);
+        } else if (status == 0 && bring(u, r)) {
+            if (r->wish != QUEUE_LOOK) {
+                queue_tell_putters(u->d, 1);
+            }
+            return 0;
+        }
+        if (status != 0) {
+            return status;
+        }
+    }
+}
+
+/* ---- as long as it takes ---- */
+
+static int attempt(queue_user *u, void *context)
+{
+    return queue_get_once(u, context);
+}
+
+static bool is_worth_it(queue_user *u, void *context)
+{
+    front f;
+    (void) context;
+    if (u->c != NULL) {
+        return look_at_front(u->c, u->c_id, &f) != QUEUE_NOTHING ||
+               (atomic_load(&u->d->state) & QUEUE_CLOSED) != 0;
+    }
+    uint64_t part = atomic_load(&u->d->part);
+    return part == 0 || atomic_load(&((shelf *) arena_at(object_place(part)))->waiting) != 0;
+}
+
+int queue_get_item(queue_user *u, queue_request *r, int timeout_ms)
+{
+    queue_wait w = {.u = u,
+                    .line = &u->d->line,
+                    .attempt = attempt,
+                    .is_worth_it = is_worth_it,
+                    .context = r,
+                    .nothing = QUEUE_NOTHING,
+                    .timeout_ms = timeout_ms};
+    int status = queue_wait_for(&w);
+    if (r->spare != NULL) {
+        (void) object_destroy(r->spare_id); /* ours, and not needed */
+        r->spare = NULL;
+    }
+    return status;
+}
+
+/* ---- the interface ---- */
+
+static int get_slowly(uint64_t id, queue_request *r, size_t *size, int timeout_ms)
+{
+    queue_user u;
+    error_clear();
+    if (r->buffer == NULL && r->capacity > 0) {
+        return KIN_E_INVALID;
+    }
+    int status = queue_enter(&u, id);
+    if (status == 0) {
+        status = queue_get_item(&u, r, timeout_ms);
+    }
+    if (size != NULL && (status == 0 || status == KIN_E_TOO_SMALL)) {
+        *size = r->size;
+    }
+    return status;
+}
+
+/* KIN_QUEUE_GET of an open or closed ring without a bound of bytes; NULL for all others. What has
+   been read is the queue's if that is there afterwards. */
+static inline sync *find_get(sync *d, uint64_t id, uint64_t *c_id)
+{
+    *c_id = queue_get_id(d);
+    uint64_t state = atomic_load_explicit(&d->state, memory_order_acquire);
+    bool right = (state & ~QUEUE_CLOSED) == sync_base(id) &&
+                 atomic_load_explicit(&d->id, memory_order_acquire) == id;
+    return right ? sync_find_place(*c_id) : NULL;
+}
+
+int kin_queue_get(kin_queue queue, void *buffer, size_t capacity, size_t *size, int timeout_ms)
+{
+    queue_request r = {.wish = QUEUE_COPY, .buffer = buffer, .capacity = capacity};
+    sync *d = thread_known() != NULL && buffer != NULL ? sync_find(queue.id, KIND_QUEUE) : NULL;
+    uint64_t c_id = 0;
+    sync *c = d != NULL ? find_get(d, queue.id, &c_id) : NULL;
+    if (c != NULL && get_quickly(c, c_id, &r, 1) == 0) {
+        error_clear();
+        if (size != NULL) {
+            *size = r.size;
+        }
+        queue_tell_putters(d, 1);
+        return 0;
+    }
+    return get_slowly(queue.id, &r, size, timeout_ms);
+}
+
+int kin_queue_peek(kin_queue queue, void *buffer, size_t capacity, size_t *size, int timeout_ms)
+{
+    queue_request r = {.wish = QUEUE_LOOK, .buffer = buffer, .capacity = capacity};
+    return get_slowly(queue.id, &r, size, timeout_ms);
+}
+
+/* ---- many ---- */
+
+/* Copies the items that lie in one ring from the head on, as far as they fit; how many. */
+static uint64_t copy_run(const front *f, kin_buffer *items, size_t count, size_t *sizes)
+{
+    uint64_t done = 0;
+    uint64_t position = head_position(f->head);
+    while (done < count && done < RUN) {
+        ring_slot *slot = ring_slot_at(f->descriptor, ring_forward(position, done));
+        uint64_t word = atomic_load_explicit(&slot[0], memory_order_acquire);
+        uint32_t size = ring_mark_size(word);
+        if (!ring_is_in(word, ring_forward(position, done)) || size == RING_REFERENCE ||
+            size > items[done].size || (items[done].data == NULL && size > 0)) {
+            break;
+        }
+        ring_read(items[done].data, &slot[1], size);
+        sizes[done++] = size;
+    }
+    return done;
+}
+
+static size_t get_run(queue_user *u, kin_buffer *items, size_t count)
+{
+    size_t sizes[RUN];
+    front f;
+    if (u->c == NULL || (u->state & QUEUE_BYTES) != 0) {
+        return 0;
+    }
+    while (look_at_front(u->c, u->c_id, &f) == 0) {
+        uint64_t done = copy_run(&f, items, count, sizes);
+        if (done == 0) {
+            return 0;
+        }
+        if (atomic_compare_exchange_strong(&u->c->extra, &f.head, head_forward(f.head, done))) {
+            for (uint64_t i = 0; i < done; i++) {
+                items[i].size = sizes[i];
+            }
+            queue_tell_putters(u->d, (uint32_t) done);
+            return (size_t) done;
+        }
+    }
+    return 0;
+}
+
+static int get_one(queue_user *u, kin_buffer *item, int timeout_ms)
+{
+    queue_request r = {.wish = QUEUE_COPY, .buffer = item->data, .capacity = item->size};
+    if (item->data == NULL && item->size > 0) {
+        return KIN_E_INVALID;
+    }
+    int status = queue_get_item(u, &r, timeout_ms);
+    if (status == 0 || status == KIN_E_TOO_SMALL) {
+        item->size = r.size;
+    }
+    return status;
+}
+
+/* Waits for the first one alone. */
+static int get_all(queue_user *u, kin_buffer *items, size_t count, size_t *done, int timeout_ms)
+{
+    while (*done < count) {
+        size_t run = get_run(u, items + *done, count - *done);
+        *done += run;
+        if (run == 0) {
+            size_t room = items[*done].size;
+            int status = get_one(u, &items[*done], *done == 0 ? timeout_ms : 0);
+            if (status != 0) {
+                if (*done > 0) {
+                    items[*done].size = room;
+                }
+                return *done > 0 ? 0 : status;
+            }
+            *done += 1;
+        }
+    }
+    return 0;
+}
+
+int kin_queue_get_many(kin_queue queue, kin_buffer *items, size_t count, size_t *done,
+                       int timeout_ms)
+{
+    queue_user u;
+    size_t got = 0;
+    error_clear();
+    if (items == NULL || count == 0) {
+        return KIN_E_INVALID;
+    }
+    int status = queue_enter(&u, queue.id);
+    if (status == 0) {
+        status = get_all(&u, items, count, &got, timeout_ms);
+    }
+    if (done != NULL) {
+        *done = got;
+    }
+    return status;
+}

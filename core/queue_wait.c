@@ -1,0 +1,90 @@
+/* Waiting for a queue's items, for room in it, and until all is done. */
+#include "core/queue.h"
+#include "core/shelf.h"
+
+enum { HOLDERS = 16 };
+
+void queue_look_at_holders(queue_user *u)
+{
+    uint64_t holders[HOLDERS];
+    size_t count = 0;
+    if ((u->state & QUEUE_JOINABLE) != 0 && queue_lock(u, queue_patience(0)) == 0) {
+        count = shelf_holders(u, holders, HOLDERS);
+        queue_unlock(u);
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void) death_check(holders[i]);
+    }
+}
+
+static int spin(queue_wait *w)
+{
+    int status = w->nothing;
+    wait_spin around = wait_spin_begin(SPIN_CHANGE);
+    while (status == w->nothing && wait_spin_once(&around)) {
+        if (w->is_worth_it == NULL || w->is_worth_it(w->u, w->context)) {
+            status = w->attempt(w->u, w->context);
+        }
+    }
+    wait_spin_end(&around, status != w->nothing);
+    return status;
+}
+
+/* Sleeps until it is worth trying again, and tries. Who was woken tries even if its time is over. */
+static int sleep(queue_wait *w, int64_t deadline)
+{
+    uint32_t seen = line_read(w->line);
+    line_announce(w->line, LINE_SLEEPERS);
+    int status = w->attempt(w->u, w->context);
+    if (status != w->nothing) {
+        return status;
+    }
+    int slept = line_sleep(w->line, seen, deadline);
+    if (slept == KIN_E_TIMEOUT) {
+        queue_look_at_holders(w->u);
+    }
+    status = w->attempt(w->u, w->context);
+    return status == w->nothing && slept < 0 && slept != KIN_E_TIMEOUT ? slept : status;
+}
+
+/* Whoever was to wake others may have been killed, and this one may have been woken for what it
+   leaves. */
+static void pass_on(queue_wait *w)
+{
+    if (w->is_worth_it == NULL || w->is_worth_it(w->u, w->context)) {
+        line_tell(w->line, 1);
+    }
+}
+
+static int wait_asleep(queue_wait *w, int64_t deadline)
+{
+    thread_record *record = w->u->t->record;
+    int status = w->nothing;
+    atomic_store(&record->waits_for, w->u->id);
+    while (status == w->nothing) {
+        status = sleep(w, deadline);
+        if (status == w->nothing && deadline != INT64_MAX && platform_clock_ns() >= deadline) {
+            status = KIN_E_TIMEOUT;
+        }
+    }
+    atomic_store(&record->waits_for, 0);
+    if (status != KIN_E_TIMEOUT) {
+        pass_on(w);
+    }
+    return status;
+}
+
+int queue_wait_for(queue_wait *w)
+{
+    int status = w->attempt(w->u, w->context);
+    if (status != w->nothing) {
+        return status;
+    }
+    if (w->timeout_ms == 0) {
+        return KIN_E_TIMEOUT;
+    }
+    w->u->waited = true;
+    int64_t deadline = wait_deadline(w->timeout_ms);
+    status = spin(w);
+    return status == w->nothing ? wait_asleep(w, deadline) : status;
+}
