@@ -531,8 +531,8 @@ static int use_without_kin(int argc, char **argv)
     CHECK(kin_queue_create(&q, NULL) == KIN_E_INIT);
     CHECK(every_call_says(q, KIN_E_INIT));
     CHECK(kin_queue_commit(&m) < 0);
-    CHECK(kin_queue_release(&m) == KIN_E_INIT);
-    CHECK(kin_queue_put_message(q, &m, 0) == KIN_E_INIT);
+    CHECK(kin_queue_release(&m) < 0);
+    CHECK(kin_queue_put_message(q, &m, 0) < 0);
     return 0;
 }
 
