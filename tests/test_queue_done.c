@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ITEMS = 6, LARGE = 100000, EACH = 300, WORKERS = 4, THREADS = 4 };
+enum { ITEMS = 6, LARGE = 100000, EACH = 300, WORKERS = 4, THREADS = 4, HUGE = 1 << 20 };
 
 /* What a test and its children share. */
 typedef struct board {
@@ -584,6 +584,42 @@ static void many_do_the_items_and_one_waits_for_all(void **state)
     }
 }
 
+/* One thread is hasty: it says that an item is done which another is just getting. */
+static void get_or_finish(void *argument, unsigned number)
+{
+    board *b = argument;
+    static unsigned char item[2][HUGE];
+    size_t size = 0;
+    if (number == 0) {
+        item_fill(item[0], HUGE, 1, 0);
+        int status = kin_queue_get(b->queue, item[0], HUGE, &size, LONG_MS);
+        atomic_fetch_add(&b->wrong, status != 0 || !item_is(item[0], size, 1, b->count));
+    } else {
+        int64_t until = kin_clock_ns() + INT64_C(1000000) * LONG_MS;
+        item_fill(item[1], HUGE, 2, 0);
+        while (kin_queue_task_done(b->queue) != 0 && kin_clock_ns() < until) {
+        }
+        atomic_fetch_add(&b->wrong, kin_queue_put(b->queue, item[1], HUGE, LONG_MS) != 0);
+        atomic_fetch_add(&b->wrong, kin_queue_get(b->queue, item[1], HUGE, NULL, LONG_MS) != 0);
+        atomic_fetch_add(&b->wrong, kin_queue_task_done(b->queue) != 0);
+    }
+}
+
+static void what_is_done_too_early_is_whole_nevertheless(void **state)
+{
+    (void) state;
+    board *b = new_board(&joinable);
+    static unsigned char item[HUGE];
+    for (b->count = 0; b->count < 30; b->count++) {
+        item_fill(item, HUGE, 1, b->count);
+        assert_int_equal(kin_queue_put(b->queue, item, HUGE, 0), 0);
+        system_run_threads(2, get_or_finish, b);
+        assert_int_equal(atomic_load(&b->wrong), 0);
+        assert_int_equal(kin_queue_join(b->queue, 0), 0);
+    }
+    free_board(b);
+}
+
 int main(int argc, char **argv)
 {
     if (kin_init(&argc, &argv) < 0) {
@@ -605,6 +641,7 @@ int main(int argc, char **argv)
         CLEAN_TEST(what_is_returned_comes_next),
         CLEAN_TEST(an_item_is_not_delivered_more_often_than_wanted),
         CLEAN_TEST(what_kills_all_who_get_it_goes_to_the_dead_letters),
+        CLEAN_TEST(what_is_done_too_early_is_whole_nevertheless),
         CLEAN_TEST(many_do_the_items_and_one_waits_for_all),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);

@@ -58,13 +58,16 @@ static int take_all(void *argument, size_t size)
     }
 }
 
+/* Leaves it empty, or with room, for so long that one that is stepped, and slow, has its turn. */
 static int feed(void *argument, size_t size)
 {
     uint32_t number;
     queue_stage *s = queue_stage_of(argument, size, &number);
     while (atomic_load(&s->stop) == 0) {
         queue_let_it_sleep();
-        queue_put_next(s, (enum queue_producer)(BY_FIRST + number));
+        if (kin_queue_is_empty(s->queue) == 1) {
+            queue_put_next(s, (enum queue_producer)(BY_FIRST + number));
+        }
     }
     return 0;
 }

@@ -298,7 +298,7 @@ static void drain(const queue_operation *o, queue_stage *s, kin_process *unseen)
 static void go_on(const queue_stage *s)
 {
     static unsigned char data[QUEUE_LARGEST];
-    bool bounded = current->options.capacity != 0;
+    bool bounded = current->options.capacity != 0 || current->options.capacity_bytes != 0;
     for (uint32_t i = 0; i < GOES_ON; i++) {
         size_t size = queue_item_size(i);
         item_fill(data, size, 9, i);
