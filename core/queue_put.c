@@ -6,6 +6,14 @@
 
 enum { RUN = 64 }; /* items that are put with the latch in one go */
 
+/* Slots that getters have read lately are asked for so many items before they are needed. */
+enum { AHEAD = 8 };
+#if defined __GNUC__
+#define PREFETCH_TO_WRITE(address) __builtin_prefetch((const void *) (address), 1)
+#else
+#define PREFETCH_TO_WRITE(address) ((void) (address))
+#endif
+
 /* ---- one try ---- */
 
 static int put_on_shelf(queue_user *u, queue_item *item)
@@ -37,7 +45,7 @@ int queue_put_locked(queue_user *u, queue_item *item)
 int queue_put_once(queue_user *u, queue_item *item)
 {
     for (;;) {
-        int status = queue_lock(u, queue_patience(0));
+        int status = queue_lock(u);
         if (status == 0) {
             status = queue_put_locked(u, item);
             queue_unlock(u);
@@ -77,15 +85,14 @@ static bool is_worth_it(queue_user *u, void *context)
     return count <= capacity - (capacity + 3) / 4;
 }
 
-int queue_put_item(queue_user *u, queue_item *item, int timeout_ms)
+int queue_put_item(queue_user *u, queue_item *item)
 {
     queue_wait w = {.u = u,
                     .line = &u->d->head,
                     .attempt = attempt,
                     .is_worth_it = is_worth_it,
                     .context = item,
-                    .nothing = QUEUE_FULL,
-                    .timeout_ms = timeout_ms};
+                    .nothing = QUEUE_FULL};
     int status = queue_wait_for(&w);
     if (item->spare != NULL) {
         object_drop(item->spare);
@@ -100,7 +107,7 @@ static bool is_apart(const queue_user *u, size_t size)
     return (u->state & QUEUE_SHELF) != 0 || size > ring_room(ring_of(u->p), u->state);
 }
 
-static int put_copy(queue_user *u, queue_item *item, int timeout_ms)
+static int put_copy(queue_user *u, queue_item *item)
 {
     if (is_apart(u, item->size)) {
         int status = message_create(&item->message, &item->message_id, item->size);
@@ -112,7 +119,7 @@ static int put_copy(queue_user *u, queue_item *item, int timeout_ms)
             memcpy(item->message->bytes, item->data, item->size);
         }
     }
-    int status = queue_put_item(u, item, timeout_ms);
+    int status = queue_put_item(u, item);
     if (status != 0 && item->message != NULL) {
         (void) object_destroy(item->message_id); /* ours, nobody else knows it */
     }
@@ -126,7 +133,7 @@ static int put_slowly(uint64_t id, queue_item *item, int timeout_ms)
     if (item->data == NULL && item->size > 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, id);
+    int status = queue_enter(&u, id, timeout_ms);
     if (status < 0) {
         return status;
     }
@@ -136,7 +143,14 @@ static int put_slowly(uint64_t id, queue_item *item, int timeout_ms)
     if ((u.state & QUEUE_BYTES) != 0 && item->size > queue_most_bytes(u.d)) {
         return KIN_E_LIMIT;
     }
-    return put_copy(&u, item, timeout_ms);
+    return put_copy(&u, item);
+}
+
+static KIN_COLD int put_bytes(uint64_t id, const void *data, size_t size, int64_t priority,
+                              int timeout_ms)
+{
+    queue_item item = {.data = data, .size = size, .priority = priority};
+    return put_slowly(id, &item, timeout_ms);
 }
 
 /* ---- the usual way ---- */
@@ -157,6 +171,7 @@ static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size
         }
     }
     ring_slot *slot = ring_slot_at(descriptor, tail);
+    PREFETCH_TO_WRITE(ring_slot_at(descriptor, tail + AHEAD));
     ring_write(&slot[1], data, size);
     /* This commits it. Pairs with the loads of those who get, and of ring_repair_put. */
     atomic_store_explicit(&slot[0], ring_mark(tail) | size, memory_order_release);
@@ -190,20 +205,19 @@ int kin_queue_put(kin_queue queue, const void *data, size_t size, int timeout_ms
 {
     thread_self *t = thread_known();
     sync *d = t != NULL && (data != NULL || size == 0) ? sync_find(queue.id, KIND_QUEUE) : NULL;
+    queue_gets = 0;
     if (d != NULL && put_quickly(d, queue.id, t, data, size)) {
         error_clear();
         queue_tell_getters(d, 1);
         return 0;
     }
-    queue_item item = {.data = data, .size = size};
-    return put_slowly(queue.id, &item, timeout_ms);
+    return put_bytes(queue.id, data, size, 0, timeout_ms);
 }
 
 int kin_queue_put_priority(kin_queue queue, const void *data, size_t size, int64_t priority,
                            int timeout_ms)
 {
-    queue_item item = {.data = data, .size = size, .priority = priority};
-    return put_slowly(queue.id, &item, timeout_ms);
+    return put_bytes(queue.id, data, size, priority, timeout_ms);
 }
 
 /* ---- many ---- */
@@ -212,7 +226,7 @@ int kin_queue_put_priority(kin_queue queue, const void *data, size_t size, int64
 static size_t put_run(queue_user *u, const kin_buffer *items, size_t count)
 {
     size_t done = 0;
-    if ((u->state & (QUEUE_SHELF | QUEUE_BYTES)) != 0 || queue_lock(u, queue_patience(0)) != 0) {
+    if ((u->state & (QUEUE_SHELF | QUEUE_BYTES)) != 0 || queue_lock(u) != 0) {
         return 0;
     }
     if ((u->state & QUEUE_CLOSED) == 0) {
@@ -266,7 +280,7 @@ int kin_queue_put_many(kin_queue queue, const kin_buffer *items, size_t count, s
     if (items == NULL && count > 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, queue.id);
+    int status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
         status = put_all(&u, items, count, &put, timeout_ms);
     }
