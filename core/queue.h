@@ -176,8 +176,8 @@ int queue_get_once(queue_user *u, queue_request *r);
 /* The same as long as it takes. */
 int queue_get_item(queue_user *u, queue_request *r);
 
-/* How often this thread has waited for an item since it has put one: what comes in a stream is worth
-   waiting for a moment longer, until there is more of it. */
+/* How many items this thread has got since it has put one: what comes in a stream is worth waiting
+   for a moment longer, until there is more of it. */
 extern _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
 /* A wait for one of a queue's lines: what is tried, and how. */

@@ -4,7 +4,14 @@
 #include "core/ring.h"
 #include "core/shelf.h"
 
-enum { RUN = 64, STREAM = 16 }; /* items got with one swap; gets that are a stream */
+/* Items got with one swap; gets without a put that are a stream; how far that is fetched ahead. */
+enum { RUN = 64, STREAM = 16, AHEAD = 16 };
+
+#if defined __GNUC__
+#define PREFETCH(address) __builtin_prefetch((const void *) (address))
+#else
+#define PREFETCH(address) ((void) (address))
+#endif
 
 /* ---- a ring, without a latch ---- */
 
@@ -42,10 +49,27 @@ static inline int look_at_front(sync *c, uint64_t c_id, front *f)
     }
 }
 
+/* In a stream of items those that are known to be there are fetched before they are needed; to ask
+   for others would take them from the one who writes them. How many there are is looked at when
+   those that were known of have been got. */
+static inline void fetch_ahead(sync *d, sync *c, const front *f)
+{
+    uint32_t position = (uint32_t) head_position(f->head);
+    uint32_t known = atomic_load_explicit(&c->depth, memory_order_relaxed);
+    if ((int32_t) (known - position) > AHEAD) {
+        PREFETCH(ring_slot_at(f->descriptor, position + AHEAD));
+    } else if ((int32_t) (known - position) <= 0 && queue_gets > STREAM) {
+        sync *p = sync_find_place(queue_put_id(d));
+        if (p != NULL) {
+            atomic_store_explicit(&c->depth, (uint32_t) ring_tail(p), memory_order_relaxed);
+        }
+    }
+}
+
 /* 0; QUEUE_NOTHING, QUEUE_LATCH, KIN_E_TOO_SMALL, KIN_E_HANDLE. `at`: where in a slot the item is;
    `taken`: how many are taken, 1 or 0. */
-static inline int get_quickly(sync *c, uint64_t c_id, void *buffer, size_t capacity, size_t *size,
-                              unsigned at, unsigned taken)
+static inline int get_quickly(sync *d, sync *c, uint64_t c_id, void *buffer, size_t capacity,
+                              size_t *size, unsigned at, unsigned taken)
 {
     for (;;) {
         front f;
@@ -53,6 +77,7 @@ static inline int get_quickly(sync *c, uint64_t c_id, void *buffer, size_t capac
         if (status != 0) {
             return status;
         }
+        fetch_ahead(d, c, &f);
         uint32_t has = ring_mark_size(f.word);
         if (has == RING_REFERENCE) {
             return QUEUE_LATCH;
@@ -200,7 +225,7 @@ static int get_any(queue_user *u, queue_request *r)
     }
     int status = QUEUE_LATCH;
     if (r->wish != QUEUE_TAKE) {
-        status = get_quickly(u->c, u->c_id, r->buffer, r->capacity, &r->size,
+        status = get_quickly(u->d, u->c, u->c_id, r->buffer, r->capacity, &r->size,
                              ring_item_word(u->state), r->wish == QUEUE_COPY);
     } else {
         front f;
@@ -328,7 +353,7 @@ int queue_get_item(queue_user *u, queue_request *r)
                     .is_worth_it = is_worth_it,
                     .context = r,
                     .nothing = QUEUE_NOTHING,
-                    .slowly = ++queue_gets > STREAM};
+                    .slowly = queue_gets > STREAM};
     int status = queue_wait_for(&w);
     if (r->spare != NULL) {
         (void) object_destroy(r->spare_id); /* ours, and not needed */
@@ -378,9 +403,10 @@ int kin_queue_get(kin_queue queue, void *buffer, size_t capacity, size_t *size, 
 {
     size_t has;
     uint64_t c_id = 0;
+    queue_gets++;
     sync *d = thread_known() != NULL && buffer != NULL ? sync_find(queue.id, KIND_QUEUE) : NULL;
     sync *c = d != NULL ? find_get(d, queue.id, &c_id) : NULL;
-    if (c == NULL || get_quickly(c, c_id, buffer, capacity, &has, 1, 1) != 0) {
+    if (c == NULL || get_quickly(d, c, c_id, buffer, capacity, &has, 1, 1) != 0) {
         return get_copy(queue.id, buffer, capacity, size, timeout_ms);
     }
     error_clear();
@@ -485,6 +511,7 @@ int kin_queue_get_many(kin_queue queue, kin_buffer *items, size_t count, size_t 
     if (items == NULL || count == 0) {
         return KIN_E_INVALID;
     }
+    queue_gets += STREAM;
     int status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
         status = get_all(&u, items, count, &got);

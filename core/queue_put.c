@@ -6,7 +6,8 @@
 
 enum { RUN = 64 }; /* items that are put with the latch in one go */
 
-/* Slots that getters have read lately are asked for so many items before they are needed. */
+/* Slots that getters have read lately are asked for so many items before they are needed: an atomic
+   operation waits for all that has been written before it. */
 enum { AHEAD = 8 };
 #if defined __GNUC__
 #define PREFETCH_TO_WRITE(address) __builtin_prefetch((const void *) (address), 1)
@@ -92,7 +93,8 @@ int queue_put_item(queue_user *u, queue_item *item)
                     .attempt = attempt,
                     .is_worth_it = is_worth_it,
                     .context = item,
-                    .nothing = QUEUE_FULL};
+                    .nothing = QUEUE_FULL,
+                    .slowly = queue_capacity(u->d) >= RUN};
     int status = queue_wait_for(&w);
     if (item->spare != NULL) {
         object_drop(item->spare);
@@ -156,7 +158,7 @@ static KIN_COLD int put_bytes(uint64_t id, const void *data, size_t size, int64_
 /* ---- the usual way ---- */
 
 /* With the latch. False if there is something else to be done. */
-static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size)
+static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size, uint64_t ahead)
 {
     uint64_t tail = ring_tail(p);
     uint64_t descriptor = atomic_load_explicit(&p->site, memory_order_relaxed);
@@ -171,7 +173,9 @@ static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size
         }
     }
     ring_slot *slot = ring_slot_at(descriptor, tail);
-    PREFETCH_TO_WRITE(ring_slot_at(descriptor, tail + AHEAD));
+    if (ahead != 0) {
+        PREFETCH_TO_WRITE(ring_slot_at(descriptor, tail + ahead));
+    }
     ring_write(&slot[1], data, size);
     /* This commits it. Pairs with the loads of those who get, and of ring_repair_put. */
     atomic_store_explicit(&slot[0], ring_mark(tail) | size, memory_order_release);
@@ -192,7 +196,7 @@ static inline bool put_quickly(sync *d, uint64_t id, thread_self *t, const void 
     /* As long as the latch is held the queue stays what it is. */
     bool done = atomic_load_explicit(&d->state, memory_order_acquire) == base &&
                 atomic_load_explicit(&d->id, memory_order_relaxed) == id &&
-                write_quickly(p, c, data, size);
+                write_quickly(p, c, data, size, AHEAD);
     uint64_t owned = sync_base(p_id) | t->token;
     /* Whoever then looks for sleepers has stored before what those look at. */
     if (!atomic_compare_exchange_strong(&p->state, &owned, sync_base(p_id))) {
@@ -231,7 +235,7 @@ static size_t put_run(queue_user *u, const kin_buffer *items, size_t count)
     }
     if ((u->state & QUEUE_CLOSED) == 0) {
         while (done < count && done < RUN && (items[done].data != NULL || items[done].size == 0) &&
-               write_quickly(u->p, u->c, items[done].data, items[done].size)) {
+               write_quickly(u->p, u->c, items[done].data, items[done].size, 0)) {
             done++;
         }
     }
@@ -280,6 +284,7 @@ int kin_queue_put_many(kin_queue queue, const kin_buffer *items, size_t count, s
     if (items == NULL && count > 0) {
         return KIN_E_INVALID;
     }
+    queue_gets = 0;
     int status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
         status = put_all(&u, items, count, &put, timeout_ms);

@@ -2,7 +2,7 @@
 #include "core/queue.h"
 #include "core/shelf.h"
 
-enum { HOLDERS = 16, SLOW = 40 };
+enum { HOLDERS = 16, SLOW = 128 };
 
 _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
