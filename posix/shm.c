@@ -27,7 +27,7 @@
 #define FOLDER "/dev/shm" /* of glibc's and musl's shm_open */
 
 /* From here on, a creator looks first whether the name is free, before it takes so much memory. */
-enum { LARGE = 64 * 1024, LEAST_STEP = 1 << 20, LOCK_TRIES = 1000, NS_IN_MS = 1000000 };
+enum { LARGE = 64 * 1024, LEAST_STEP = 1 << 20, MAKE_TRIES = 1000, NS_IN_MS = 1000000 };
 enum { PATH_SIZE = 256 };
 
 /* The name for shm_open, "/NAME"; of the path FOLDER "/NAME" it is the end. */
@@ -149,19 +149,19 @@ static int open_unnamed(uint32_t mode)
     return fd < 0 || fd > STDERR_FILENO ? fd : wing_above_standard(fd);
 }
 
-/* KIN_E_UNSUPPORTED: the name is to come first. So it is when there is something of that name, of
-   which we cannot know here whether it has a size. */
+/* KIN_E_EXISTS: there is something of that name, with or without a size. KIN_E_UNSUPPORTED: the
+   name is to come first. */
 static int create_unnamed(platform_shm *shm, const char *path, size_t size, uint32_t mode,
                           bool read_only)
 {
     struct stat information;
     if (size >= LARGE && lstat(path, &information) == 0) {
-        return KIN_E_UNSUPPORTED;
+        return KIN_E_EXISTS;
     }
     int fd = open_unnamed(mode);
     if (fd < 0) {
-        bool is_lack = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOSPC;
-        return is_lack ? wing_error(errno) : KIN_E_UNSUPPORTED;
+        int status = wing_error(errno);
+        return status == KIN_E_NOMEM || status == KIN_E_DESCRIPTORS ? status : KIN_E_UNSUPPORTED;
     }
     int status = set_mode(fd, mode);
     status = status < 0 ? status : fill(shm, fd, size, read_only);
@@ -169,8 +169,8 @@ static int create_unnamed(platform_shm *shm, const char *path, size_t size, uint
         int error = give_name(fd, path);
         if (error != 0) {
             platform_shm_close(shm);
-            bool is_lack = error == ENOSPC || error == ENOMEM;
-            status = is_lack ? wing_error(error) : KIN_E_UNSUPPORTED;
+            status = wing_error(error);
+            status = status == KIN_E_NOMEM || status == KIN_E_EXISTS ? status : KIN_E_UNSUPPORTED;
         }
     }
     (void) close(fd);
@@ -188,20 +188,22 @@ static int create_unnamed(platform_shm *shm, const char *path, size_t size, uint
 
 #endif
 
-/* The name first. The object, made now or there before; KIN_E_NOT_FOUND if it went in between. */
+/* The object of that name, which is made if it may be (`is_new`, which says then whether it was).
+   KIN_E_NOT_FOUND: there is none, or not any more. */
 static int open_to_make(int *fd, bool *is_new, const char *slash_name, uint32_t mode)
 {
-    *is_new = true;
-    *fd = open_name(slash_name, O_RDWR | O_CREAT | O_EXCL, first_mode(mode));
-    if (*fd >= 0) {
-        return 0;
-    }
-    if (errno == ENOENT || errno == ENOTDIR) {
-        platform_note_error(errno);
-        return KIN_E_UNSUPPORTED; /* there is no place for names */
-    }
-    if (errno != EEXIST) {
-        return errno == ENAMETOOLONG ? KIN_E_INVALID : wing_error(errno);
+    if (*is_new) {
+        *fd = open_name(slash_name, O_RDWR | O_CREAT | O_EXCL, first_mode(mode));
+        if (*fd >= 0) {
+            return 0;
+        }
+        if (errno == ENOENT || errno == ENOTDIR) {
+            platform_note_error(errno);
+            return KIN_E_UNSUPPORTED; /* there is no place for names */
+        }
+        if (errno != EEXIST) {
+            return errno == ENAMETOOLONG ? KIN_E_INVALID : wing_error(errno);
+        }
     }
     *is_new = false;
     *fd = open_name(slash_name, O_RDWR, 0);
@@ -252,15 +254,15 @@ static int lock(int fd, bool is_new)
     return is_new ? 0 : KIN_E_EXISTS;
 }
 
-/* One try: KIN_E_BUSY when another process is making it, or has just given up. */
+/* The size last. `is_new`: the name may be made. KIN_E_NOT_FOUND: the name has gone meanwhile.
+   KIN_E_BUSY: another process is making it. */
 static int make_named(platform_shm *shm, const char *slash_name, size_t size, uint32_t mode,
-                      bool read_only)
+                      bool read_only, bool is_new)
 {
     int fd;
-    bool is_new;
     int status = open_to_make(&fd, &is_new, slash_name, mode);
     if (status < 0) {
-        return status == KIN_E_NOT_FOUND ? KIN_E_BUSY : status;
+        return status;
     }
     status = is_new ? 0 : check_unmade(fd);
     status = status < 0 ? status : lock(fd, is_new);
@@ -271,7 +273,7 @@ static int make_named(platform_shm *shm, const char *slash_name, size_t size, ui
     }
     (void) flock(fd, LOCK_UN); /* a copy made by fork may have the descriptor for longer */
     (void) close(fd);
-    return status == KIN_E_NOT_FOUND ? KIN_E_BUSY : status;
+    return status;
 }
 
 int platform_shm_create(platform_shm *shm, const char *name, size_t size, uint32_t mode,
@@ -279,16 +281,18 @@ int platform_shm_create(platform_shm *shm, const char *name, size_t size, uint32
 {
     char path[PATH_SIZE];
     const char *slash_name = write_path(path, name);
-    int status = create_unnamed(shm, path, size, mode, read_only);
-    if (status != KIN_E_UNSUPPORTED) {
-        return status;
-    }
-    status = make_named(shm, slash_name, size, mode, read_only);
-    for (int tries = 1; status == KIN_E_BUSY && tries < LOCK_TRIES; tries++) {
+    for (int tries = 0; tries < MAKE_TRIES; tries++) {
+        int status = create_unnamed(shm, path, size, mode, read_only);
+        if (status == KIN_E_EXISTS || status == KIN_E_UNSUPPORTED) {
+            status =
+                make_named(shm, slash_name, size, mode, read_only, status == KIN_E_UNSUPPORTED);
+        }
+        if (status != KIN_E_BUSY && status != KIN_E_NOT_FOUND) {
+            return status;
+        }
         platform_sleep_ns(NS_IN_MS);
-        status = make_named(shm, slash_name, size, mode, read_only);
     }
-    return status;
+    return KIN_E_BUSY;
 }
 
 int platform_shm_open(platform_shm *shm, const char *name, bool read_only)
