@@ -48,17 +48,21 @@ static view *view_at(uint32_t number)
     return chunk != NULL ? &chunk[index % CHUNK] : NULL;
 }
 
-static int make_chunk(uint32_t number)
+/* The same, with a chunk made for it if there is none; NULL without memory. */
+static view *make_view(uint32_t number)
 {
-    view *none = NULL;
+    view *known = view_at(number);
+    if (known != NULL) {
+        return known;
+    }
+    view *other = NULL;
     view *chunk = FAULT_OR(calloc(CHUNK, sizeof *chunk), NULL);
-    if (chunk == NULL) {
-        return KIN_E_NOMEM;
-    }
-    if (!atomic_compare_exchange_strong(&chunks[(number - 1) / CHUNK], &none, chunk)) {
+    if (chunk != NULL &&
+        !atomic_compare_exchange_strong(&chunks[(number - 1) / CHUNK], &other, chunk)) {
         free(chunk); /* another thread was faster */
+        chunk = other;
     }
-    return 0;
+    return chunk != NULL ? &chunk[(number - 1) % CHUNK] : NULL;
 }
 
 static view *take_free(void)
@@ -103,23 +107,25 @@ static int read_first_use(uint32_t *first)
 
 static int take_unused(view **taken)
 {
-    uint32_t first;
+    uint32_t first = 0;
     int status = read_first_use(&first);
+    if (status < 0) {
+        return status;
+    }
+    view *v;
     uint32_t before = atomic_load(&used);
     do {
-        if (status == 0 && before == CHUNK * CHUNKS) {
-            status = KIN_E_LIMIT;
+        if (before == CHUNK * CHUNKS) {
+            return KIN_E_LIMIT;
         }
-        if (status == 0 && view_at(before + 1) == NULL) {
-            status = make_chunk(before + 1);
-        }
-        if (status < 0) {
-            return status;
+        v = make_view(before + 1);
+        if (v == NULL) {
+            return KIN_E_NOMEM;
         }
     } while (!atomic_compare_exchange_weak(&used, &before, before + 1));
-    *taken = view_at(before + 1);
-    (*taken)->number = before + 1;
-    (*taken)->uses = first;
+    v->number = before + 1;
+    v->uses = first;
+    *taken = v;
     return 0;
 }
 

@@ -437,7 +437,8 @@ static bool use_one(crowd *c, unsigned which, uint32_t choice)
         bytes_of(shm)[0] = 1;
         bytes_of(shm)[kin_shm_size(shm) - 1] = 1;
     }
-    return kin_shm_close(shm) == 0 && kin_shm_close(shm) == KIN_E_HANDLE && whole;
+    int closed = kin_shm_close(shm);
+    return closed == 0 && kin_shm_close(shm) == KIN_E_HANDLE && whole;
 }
 
 static void be_in_the_crowd(void *argument, unsigned number)

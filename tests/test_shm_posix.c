@@ -43,7 +43,7 @@ static const char *slash(const char *name)
 
 static int mode_of(const char *name)
 {
-    struct stat information;
+    struct stat information = {0};
     int fd = shm_open(slash(name), O_RDONLY, 0);
     assert_true(fd >= 0 && fstat(fd, &information) == 0 && close(fd) == 0);
     return (int) (information.st_mode & 07777);
@@ -137,7 +137,7 @@ static void another_user_can_do_what_the_mode_permits(void **state)
 static void other_programs_find_it_by_shm_open(void **state)
 {
     const char *name = name_of("found");
-    struct stat information;
+    struct stat information = {0};
     kin_shm shm;
     (void) state;
     assert_int_equal(kin_shm_create(&shm, name, SMALL, NULL), 0);

@@ -120,7 +120,7 @@ int platform_shm_open(platform_shm *shm, const char *name, bool read_only)
 {
     wchar_t wide[NAME_SIZE];
     DWORD access = read_only ? FILE_MAP_READ : FILE_MAP_READ | FILE_MAP_WRITE;
-    size_t total;
+    size_t total = 0;
     widen_name(wide, name);
     HANDLE section = SYSTEM(OpenFileMappingW(access, FALSE, wide), NULL, ERROR_NO_SYSTEM_RESOURCES);
     if (section == NULL) {
@@ -129,7 +129,7 @@ int platform_shm_open(platform_shm *shm, const char *name, bool read_only)
         return error == ERROR_INVALID_HANDLE ? KIN_E_NOT_FOUND : status; /* not a mapping */
     }
     int status = map(shm, &total, section, access);
-    if (status < 0) {
+    if (status != 0) {
         CloseHandle(section);
     } else if (!read_size(shm, total)) {
         platform_shm_close(shm);

@@ -1,8 +1,8 @@
 /* ctest: alone
 
-   Deaths of those who make, open and unlink named memory. Afterwards it is there with all its bytes,
-   or it is not there; others can make it, open it and unlink it at once; and nothing else of it is
-   left. */
+   Deaths of those who make, open and unlink named memory. Afterwards it is there with all its
+   bytes, or it is not there; others can make it, open it and unlink it at once; and nothing else of
+   it is left. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -132,10 +132,12 @@ static unsigned count_names(const char *name)
 #if defined __linux__
     DIR *folder = opendir("/dev/shm");
     CRASH_REQUIRE(folder != NULL);
-    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        count += strncmp(entry->d_name, name, strlen(name)) == 0;
+    if (folder != NULL) {
+        for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+            count += strncmp(entry->d_name, name, strlen(name)) == 0;
+        }
+        (void) closedir(folder);
     }
-    (void) closedir(folder);
 #else
     (void) name;
 #endif
