@@ -223,8 +223,10 @@ static void sizes_and_options_out_of_range_are_refused(void **state)
     assert_int_equal(kin_shm_open(NULL, n.text, NULL), KIN_E_INVALID);
     assert_int_equal(kin_shm_create(&shm, n.text, SIZE_MAX, NULL), KIN_E_NOMEM);
     assert_int_equal(kin_shm_create(&shm, n.text, (size_t) PTRDIFF_MAX + 1, NULL), KIN_E_NOMEM);
-    assert_int_equal(kin_shm_create(&shm, n.text, PTRDIFF_MAX, NULL), KIN_E_NOMEM);
-    assert_int_equal(kin_shm_create(&shm, n.text, PTRDIFF_MAX / 2, NULL), KIN_E_NOMEM);
+    if (sizeof(void *) == 8) { /* else there may be so much */
+        assert_int_equal(kin_shm_create(&shm, n.text, PTRDIFF_MAX, NULL), KIN_E_NOMEM);
+        assert_int_equal(kin_shm_create(&shm, n.text, PTRDIFF_MAX / 2, NULL), KIN_E_NOMEM);
+    }
     assert_true(shm.id == 77);
     assert_false(is_there(n.text));
 }

@@ -52,7 +52,7 @@ static int mode_of(const char *name)
 /* How a copy ends that does that; below 0: by a signal. */
 static int in_copy(int (*function)(const char *name), const char *name)
 {
-    int status;
+    int status = 0;
     (void) fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
@@ -190,8 +190,8 @@ static void what_a_live_process_is_making_is_waited_for(void **state)
     const char *name = name_of("making");
     sigset_t ready;
     sigset_t before;
-    int signal_number;
-    int status;
+    int signal_number = 0;
+    int status = 0;
     kin_shm shm;
     (void) state;
     assert_true(sigemptyset(&ready) == 0 && sigaddset(&ready, SIGUSR1) == 0);

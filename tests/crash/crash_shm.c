@@ -65,8 +65,9 @@ static void fail_to_make(const char *name)
 
 static void fail_to_make_so_much(const char *name)
 {
+    const size_t much = sizeof(void *) == 8 ? PTRDIFF_MAX / 2 : SIZE_MAX;
     kin_shm shm;
-    CRASH_REQUIRE(kin_shm_create(&shm, name, PTRDIFF_MAX / 2, NULL) == KIN_E_NOMEM);
+    CRASH_REQUIRE(kin_shm_create(&shm, name, much, NULL) == KIN_E_NOMEM);
 }
 
 static void prepare_one(const char *name)
