@@ -16,6 +16,7 @@
 #include <kin/queue.h>
 #include <kin/rwlock.h>
 #include <kin/semaphore.h>
+#include <kin/shm.h>
 #include <kin/wait.h>
 
 #endif
