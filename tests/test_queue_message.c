@@ -381,7 +381,7 @@ static void messages_go_round_among_processes(void **state)
     }
     for (uint64_t i = 0; i < 8; i++) {
         kin_message m;
-        assert_int_equal(kin_queue_reserve(b->queues[0], &m, 16 << (2 * i), 0), 0);
+        assert_int_equal(kin_queue_reserve(b->queues[0], &m, (size_t) 16 << (2 * i), 0), 0);
         memset(m.data, 0, m.size);
         assert_int_equal(kin_queue_commit(&m), 0);
     }
