@@ -1,12 +1,12 @@
 /* Objects and handles; object.h has the argument. */
 #include "core/object.h"
 
-#include <string.h>
-
 #define GENERATION_MASK UINT64_C(0x7ffffff)
 #define DYING (UINT64_C(1) << 63)
 
 #define OBJECT_LEFT UINT64_MAX
+
+_Static_assert(sizeof(object) == ARENA_FIRST, "what is not zeroed with the rest");
 
 static object *object_at(uint64_t id)
 {
@@ -23,7 +23,7 @@ uint64_t object_make_id(uint64_t offset, enum object_kind kind)
 int object_create(object **created, uint64_t size)
 {
     uint64_t block;
-    int status = arena_allocate(&block, size, ARENA_OBJECT);
+    int status = arena_allocate(&block, size, ARENA_OBJECT | ARENA_ZERO);
     if (status < 0) {
         return status;
     }
@@ -32,7 +32,6 @@ int object_create(object **created, uint64_t size)
     atomic_store(&o->id, 0);
     atomic_store(&o->destroyer, 0);
     atomic_store(&o->owner, 0);
-    memset(o + 1, 0, (size_t) size - sizeof *o);
     *created = o;
     return 0;
 }
