@@ -101,6 +101,7 @@ typedef struct user {
     uint64_t passing; /* LATCH_PASSING or 0 */
 } user;
 
+/* If it fails there is no part. */
 static int enter(user *u, uint64_t id)
 {
     int status = 0;
@@ -113,12 +114,15 @@ static int enter(user *u, uint64_t id)
         return status;
     }
     status = object_enter(&u->guard, atomic_load(&u->s->part), KIND_PART);
-    if (status == 0 && atomic_load(&u->guard.object->owner) != id) {
-        object_leave(&u->guard); /* it has been destroyed, and another has the entry */
-        status = KIN_E_HANDLE;
+    if (status < 0) {
+        return status;
     }
-    u->p = status == 0 ? (array_part *) u->guard.object : NULL;
-    return status;
+    if (atomic_load(&u->guard.object->owner) != id) {
+        object_leave(&u->guard); /* it has been destroyed, and another has the entry */
+        return KIN_E_HANDLE;
+    }
+    u->p = (array_part *) u->guard.object;
+    return 0;
 }
 
 static void leave(user *u)
@@ -171,38 +175,60 @@ static int unlock(user *u)
 
 enum { WORD = sizeof(uint64_t) };
 
-/* Copies one word between the caller's memory and shared memory, where it is aligned. */
-static inline void copy_word(unsigned char *own, unsigned char *shared, size_t size, bool to_write)
+/* One of 1, 2, 4 or 8 bytes. */
+typedef union word {
+    uint8_t of8;
+    uint16_t of16;
+    uint32_t of32;
+    uint64_t of64;
+} word;
+
+static inline void store_word(void *shared, const void *own, size_t size)
 {
-    uint64_t word = 0;
-    if (to_write) {
-        memcpy(&word, own, size);
-    }
-#define COPY(type)                                                                               \
-    do {                                                                                         \
-        type part;                                                                               \
-        memcpy(&part, &word, sizeof part);                                                       \
-        if (to_write) {                                                                          \
-            atomic_store_explicit((_Atomic type *) (void *) shared, part, memory_order_relaxed); \
-        } else {                                                                                 \
-            part = atomic_load_explicit((_Atomic type *) (void *) shared, memory_order_relaxed); \
-            memcpy(own, &part, sizeof part);                                                     \
-        }                                                                                        \
-    } while (false)
+    word w;
+    memcpy(&w, own, size);
     switch (size) {
     case 1:
-        COPY(uint8_t);
+        atomic_store_explicit((_Atomic uint8_t *) shared, w.of8, memory_order_relaxed);
         break;
     case 2:
-        COPY(uint16_t);
+        atomic_store_explicit((_Atomic uint16_t *) shared, w.of16, memory_order_relaxed);
         break;
     case 4:
-        COPY(uint32_t);
+        atomic_store_explicit((_Atomic uint32_t *) shared, w.of32, memory_order_relaxed);
         break;
     default:
-        COPY(uint64_t);
+        atomic_store_explicit((_Atomic uint64_t *) shared, w.of64, memory_order_relaxed);
     }
-#undef COPY
+}
+
+static inline void load_word(void *shared, void *own, size_t size)
+{
+    word w;
+    switch (size) {
+    case 1:
+        w.of8 = atomic_load_explicit((_Atomic uint8_t *) shared, memory_order_relaxed);
+        break;
+    case 2:
+        w.of16 = atomic_load_explicit((_Atomic uint16_t *) shared, memory_order_relaxed);
+        break;
+    case 4:
+        w.of32 = atomic_load_explicit((_Atomic uint32_t *) shared, memory_order_relaxed);
+        break;
+    default:
+        w.of64 = atomic_load_explicit((_Atomic uint64_t *) shared, memory_order_relaxed);
+    }
+    memcpy(own, &w, size);
+}
+
+/* Copies a word between shared memory, where it is aligned, and the caller's own. */
+static inline void copy_word(unsigned char *own, unsigned char *shared, size_t size, bool to_write)
+{
+    if (to_write) {
+        store_word(shared, own, size);
+    } else {
+        load_word(shared, own, size);
+    }
 }
 
 /* `shared` and `bytes` are multiples of `unit`. Between the ends larger words do. */
@@ -244,7 +270,7 @@ static int access(uint64_t id, size_t index, size_t count, void *own, bool to_wr
     user u;
     error_clear();
     int status = enter(&u, id);
-    if (status < 0) {
+    if (u.p == NULL) {
         return status;
     }
     if ((own == NULL && count > 0) || index > u.p->length || count > u.p->length - index) {
@@ -289,7 +315,8 @@ int kin_array_set(kin_array array, size_t index, const void *element)
 void *kin_array_address(kin_array array)
 {
     user u;
-    void *address = enter(&u, array.id) == 0 ? u.p->bytes : NULL;
+    (void) enter(&u, array.id);
+    void *address = u.p != NULL ? u.p->bytes : NULL;
     leave(&u);
     return address;
 }
@@ -297,7 +324,8 @@ void *kin_array_address(kin_array array)
 size_t kin_array_length(kin_array array)
 {
     user u;
-    uint64_t length = enter(&u, array.id) == 0 ? u.p->length : 0;
+    (void) enter(&u, array.id);
+    uint64_t length = u.p != NULL ? u.p->length : 0;
     leave(&u);
     return (size_t) length;
 }
@@ -305,7 +333,8 @@ size_t kin_array_length(kin_array array)
 size_t kin_array_element_size(kin_array array)
 {
     user u;
-    uint64_t size = enter(&u, array.id) == 0 ? u.p->element_size : 0;
+    (void) enter(&u, array.id);
+    uint64_t size = u.p != NULL ? u.p->element_size : 0;
     leave(&u);
     return (size_t) size;
 }

@@ -2,8 +2,8 @@
 
    What is to be added is first made a private span of its own, right behind the block, committed
    outside the lock like any other, and made zero; then one store to the block's head takes it in.
-   Who is killed before that store leaves a private span, which goes back with what else was its; who
-   is killed after it leaves a second head inside a span, which the repair of the lock clears.
+   Who is killed before that store leaves a private span, which goes back with what else was its;
+   who is killed after it leaves a second head inside a span, which the repair of the lock clears.
    There may be several pieces, as free memory that is committed and such that is not are spans of
    their own: whether there are enough of them is looked at first. What is given up gets a head of
    its own inside the block, then one store shortens the block. */

@@ -19,8 +19,6 @@ enum { POPULATE_FROM = 64 * 1024 };
 /* Only where addresses are plenty can a mapping begin where a huge page does. */
 #if WING_LINUX && UINTPTR_MAX > 0xffffffff
 #define HUGE_PAGE ((size_t) 2 << 20)
-#else
-#define HUGE_PAGE ((size_t) 0)
 #endif
 
 size_t platform_memory_default_size(void)
@@ -86,8 +84,9 @@ static void *map_at(void *hint, int fd, size_t size)
    that the system has given, has it. If that cannot be had the first one does. */
 static void *align(void *base, int fd, size_t size)
 {
+#ifdef HUGE_PAGE
     uintptr_t at = (uintptr_t) base;
-    if (HUGE_PAGE == 0 || size < HUGE_PAGE || at % HUGE_PAGE == 0 || at < size + HUGE_PAGE) {
+    if (size < HUGE_PAGE || at % HUGE_PAGE == 0 || at < size + HUGE_PAGE) {
         return base;
     }
     uintptr_t below = (at - size) / HUGE_PAGE * HUGE_PAGE;
@@ -98,6 +97,10 @@ static void *align(void *base, int fd, size_t size)
     bool aligned = (uintptr_t) other % HUGE_PAGE == 0;
     (void) munmap(aligned ? base : other, size);
     return aligned ? other : base;
+#else
+    (void) fd, (void) size;
+    return base;
+#endif
 }
 
 static int map(platform_memory *memory, int fd, size_t size)
@@ -203,7 +206,12 @@ int platform_memory_release(const platform_memory *memory, size_t offset, size_t
 
 size_t platform_memory_huge_page_size(const platform_memory *memory)
 {
-    return HUGE_PAGE != 0 && (uintptr_t) memory->base % HUGE_PAGE == 0 ? HUGE_PAGE : 0;
+#ifdef HUGE_PAGE
+    return (uintptr_t) memory->base % HUGE_PAGE == 0 ? HUGE_PAGE : 0;
+#else
+    (void) memory;
+    return 0;
+#endif
 }
 
 #if WING_LINUX

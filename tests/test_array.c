@@ -1,5 +1,5 @@
-/* kin/array.h: arrays and single values with a lock of their own, between threads and processes, and
-   what deaths make of them. */
+/* kin/array.h: arrays and single values with a lock of their own, between threads and processes,
+   and what deaths make of them. */
 #include "support.h"
 
 #include <string.h>

@@ -5,8 +5,9 @@
    `unlocked`; what has to be done as a whole by several calls is done between kin_array_lock and
    kin_array_unlock. If a thread ends, or its process is killed, while it writes or after it has
    locked the array, the next one that comes to the lock is told by KIN_OWNER_DIED: some of the
-   elements may be new and others old. The death of one that only reads is told to nobody. An element
-   of 1, 2, 4 or 8 bytes is never torn, not even without the lock; one of another size may be. */
+   elements may be new and others old. The death of one that only reads is told to nobody. An
+   element of 1, 2, 4 or 8 bytes is never torn, not even without the lock; one of another size may
+   be. */
 #ifndef KIN_ARRAY_H
 #define KIN_ARRAY_H
 
@@ -36,9 +37,9 @@ typedef struct kin_array_options {
 KIN_API int kin_array_create(kin_array *array, size_t element_size, size_t length,
                              const kin_array_options *options);
 
-/* Copies the `count` elements from `index` on to `elements`, or from there. 0; KIN_OWNER_DIED: done,
-   but the lock's owner before ended without releasing it. Errors: KIN_E_INVALID if they are not all
-   within the array, or elements is NULL; KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT; KIN_E_LIMIT
+/* Copies the `count` elements from `index` on to `elements`, or from there. 0; KIN_OWNER_DIED:
+   done, but the lock's owner before ended without releasing it. Errors: KIN_E_INVALID if they are
+   not all within the array, or elements is NULL; KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT; KIN_E_LIMIT
    in calls that are nested too deep; KIN_E_DESTROYED if it is destroyed meanwhile; KIN_E_DEADLOCK
    if to wait for the lock would close a cycle and such are looked for. Wait for the lock. Python:
    array[i:j], and that as a target. */

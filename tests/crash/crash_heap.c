@@ -1,6 +1,8 @@
 /* Deaths in allocating, publishing and freeing, on every way through the heap. */
 #include "harness.h"
 
+#include <string.h>
+
 /* Blocks of 6144 bytes lie four to a slab: few calls bring a slab into any state. */
 enum { FEW_TO_A_SLAB = 6144, LARGE = 100000, RARE = 192, HUGE = 9 << 20 };
 
@@ -101,6 +103,15 @@ static void take_large(crash_context *context)
 static void take_large_object(crash_context *context)
 {
     allocate(context, LARGE, ARENA_OBJECT);
+}
+
+/* Whatever the dead have left: what is said to be zero is. */
+static void take_zero(crash_context *context)
+{
+    allocate(context, LARGE, ARENA_ZERO);
+    const unsigned char *bytes = arena_at(context->blocks[CRASH_BLOCKS - 1]);
+    CRASH_REQUIRE(bytes[0] == 0 && memcmp(bytes, bytes + 1, LARGE - 1) == 0);
+    memset(arena_at(context->blocks[CRASH_BLOCKS - 1]), 1, LARGE);
 }
 
 static void publish(crash_context *context)
@@ -224,6 +235,7 @@ static const crash_operation operations[] = {
     {"allocate a large block", trim, take_large, 0, NULL},
     {"allocate a large block in committed memory", leave_committed, take_large, 0, NULL},
     {"allocate a large object", trim, take_large_object, 0, NULL},
+    {"allocate a large block of zeros", trim, take_zero, CRASH_COSTLY, NULL},
     {"publish a small block", allocate_one, publish, 0, NULL},
     {"publish a large block", allocate_large_one, publish, 0, NULL},
     {"publish and free", allocate_five, publish_and_free, 0, NULL},
