@@ -455,6 +455,86 @@ static void killed_writers_are_told_of_or_have_done_their_work(void **state)
     free_board(b);
 }
 
+/* ---- those who look ---- */
+
+typedef struct search {
+    const char *text;
+    int found;
+} search;
+
+static void look_for(const char *line, void *context)
+{
+    search *s = context;
+    s->found += strstr(line, s->text) != NULL;
+}
+
+static void a_dump_tells_who_has_one(void **state)
+{
+    (void) state;
+    const kin_array_options how = {.name = "prices"};
+    board *b = new_board(sizeof(int), 1, &how);
+    search owned = {"array \"prices\" owned by ", 0};
+    search twice = {", 2 times", 0};
+    assert_int_equal(kin_dump(look_for, &owned), 0);
+    assert_int_equal(owned.found, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kin_array_lock(b->array, 0), 0);
+    }
+    assert_int_equal(kin_dump(look_for, &owned), 0);
+    assert_int_equal(kin_dump(look_for, &twice), 0);
+    assert_int_equal(owned.found, 1);
+    assert_int_equal(twice.found, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kin_array_unlock(b->array), 0);
+    }
+    free_board(b);
+}
+
+/* Each has one of two and comes for the other. */
+typedef struct cycle {
+    kin_array arrays[2];
+    mark arrived;
+    _Atomic int results[2];
+} cycle;
+
+static void close_cycle(void *argument, unsigned number)
+{
+    cycle *c = argument;
+    int value = 0;
+    int status = kin_array_lock(c->arrays[number], KIN_FOREVER);
+    mark_add(&c->arrived);
+    if (status == 0 && mark_await(&c->arrived, 2)) {
+        status = number == 0 ? kin_array_get(c->arrays[1], 0, &value)
+                             : kin_array_lock(c->arrays[0], KIN_FOREVER);
+    }
+    atomic_store(&c->results[number], status);
+    if (number == 1 && status == 0) {
+        (void) kin_array_unlock(c->arrays[0]);
+    }
+    (void) kin_array_unlock(c->arrays[number]);
+}
+
+static int find_deadlock(int argc, char **argv)
+{
+    const kin_options options = {.detect_deadlocks = 1};
+    CHECK(kin_init_with(&argc, &argv, &options) == 0);
+    cycle *c = shared_new(sizeof *c);
+    for (int i = 0; i < 2; i++) {
+        CHECK(kin_array_create(&c->arrays[i], sizeof(int), 1, NULL) == 0);
+    }
+    system_run_threads(2, close_cycle, c);
+    int first = atomic_load(&c->results[0]);
+    int second = atomic_load(&c->results[1]);
+    CHECK((first == KIN_E_DEADLOCK && second == 0) || (first == 0 && second == KIN_E_DEADLOCK));
+    return 0;
+}
+
+static void a_cycle_is_found_where_such_are_looked_for(void **state)
+{
+    (void) state;
+    assert_int_equal(run_mode("cycle"), 0);
+}
+
 /* ---- limits ---- */
 
 static int fill_arena(int argc, char **argv)
@@ -509,7 +589,8 @@ static void without_kin_init_nothing_works(void **state)
     assert_int_equal(run_mode("without"), 0);
 }
 
-static const test_mode modes[] = {{"without", use_without_kin}, {"full", fill_arena}};
+static const test_mode modes[] = {
+    {"without", use_without_kin}, {"full", fill_arena}, {"cycle", find_deadlock}};
 
 int main(int argc, char **argv)
 {
@@ -533,6 +614,8 @@ int main(int argc, char **argv)
         CLEAN_TEST(the_next_one_is_told_of_its_owners_death),
         CLEAN_TEST(the_death_of_a_reader_is_told_to_nobody),
         CLEAN_TEST(killed_writers_are_told_of_or_have_done_their_work),
+        CLEAN_TEST(a_dump_tells_who_has_one),
+        CLEAN_TEST(a_cycle_is_found_where_such_are_looked_for),
         CLEAN_TEST(a_full_arena_is_whole),
         CLEAN_TEST(without_kin_init_nothing_works),
     };
