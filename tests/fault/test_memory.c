@@ -1,5 +1,6 @@
 /* Injected failures of what blocks of memory, arrays and counters ask of the system: it is told, or
    done without; nothing is left, and the same works again. */
+#include "core/heap.h"
 #include "injection.h"
 
 #include <string.h>
@@ -102,11 +103,48 @@ static int use_a_counter(void)
     return status < 0 && kin_counter_destroy(counter) == 0 ? KIN_E_SYSTEM : status;
 }
 
+static int dirty_and_stay(void *argument, size_t size)
+{
+    uint64_t block;
+    CHECK(arena_allocate(&block, LARGE, 0) == 0);
+    memset(arena_at(block), 0xff, LARGE);
+    return stay(argument, size);
+}
+
+/* What a dead member leaves is given back to the system, or if it cannot be is used again as it is:
+   who gets it next must not see it. */
+static int make_after_a_death(void)
+{
+    static const kin_memory_options defaults;
+    int left = fault_pause();
+    assert_int_equal(kin_arena_trim(), 0);
+    mark *arrived = shared_new(sizeof *arrived);
+    uint64_t offset = arena_offset(arrived);
+    kin_process dirty = start(dirty_and_stay, &offset, sizeof offset);
+    assert_true(mark_await(arrived, 1));
+    assert_int_equal(kin_process_kill(dirty), 0);
+    fault_resume(left);
+    int joined = kin_process_join(dirty, KIN_FOREVER);
+    int status = make_and_destroy(&defaults);
+    left = fault_pause();
+    (void) join_and_close(dirty, -KIN_SIGKILL);
+    shared_free(arrived);
+    fault_resume(left);
+    return joined < 0 ? joined : status;
+}
+
 FAULT_TEST(memory_with_huge_pages_that_fails_leaves_nothing, make_with_huge_pages)
 FAULT_TEST(memory_on_a_node_that_fails_leaves_nothing, make_on_a_node)
 FAULT_TEST(memory_that_cannot_be_resized_stays_as_it_is, grow_and_shrink)
 FAULT_TEST(an_array_that_fails_leaves_nothing, use_an_array)
 FAULT_TEST(a_counter_that_fails_leaves_nothing, use_a_counter)
+
+static void what_the_dead_leave_is_seen_by_nobody(void **state)
+{
+    (void) state;
+    fail_each(make_after_a_death);
+    assert_int_equal(heap.header->unclean, 1); /* that it could not be given back has been met */
+}
 
 static int prepare(void **state)
 {
@@ -129,6 +167,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(memory_that_cannot_be_resized_stays_as_it_is),
         cmocka_unit_test(an_array_that_fails_leaves_nothing),
         cmocka_unit_test(a_counter_that_fails_leaves_nothing),
+        cmocka_unit_test(what_the_dead_leave_is_seen_by_nobody),
     };
     return cmocka_run_group_tests(tests, prepare, NULL);
 }
