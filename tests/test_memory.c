@@ -285,8 +285,8 @@ static void resize_at_random(board *b, unsigned number, uint32_t rounds)
         if (!good) {
             atomic_store(&b->wrong, 1);
         }
-        if (next_random(&random) % 4 == 0) {
-            kin_memory other; /* it takes the room away for a while */
+        if (number < THREADS && next_random(&random) % 4 == 0) {
+            kin_memory other; /* it takes the room away for a while, of one that is not killed */
             if (kin_memory_create(&other, 8 * KIB) == 0) {
                 (void) kin_memory_destroy(other);
             }
