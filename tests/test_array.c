@@ -455,40 +455,7 @@ static void killed_writers_are_told_of_or_have_done_their_work(void **state)
     free_board(b);
 }
 
-/* ---- those who look ---- */
-
-typedef struct search {
-    const char *text;
-    int found;
-} search;
-
-static void look_for(const char *line, void *context)
-{
-    search *s = context;
-    s->found += strstr(line, s->text) != NULL;
-}
-
-static void a_dump_tells_who_has_one(void **state)
-{
-    (void) state;
-    const kin_array_options how = {.name = "prices"};
-    board *b = new_board(sizeof(int), 1, &how);
-    search owned = {"array \"prices\" owned by ", 0};
-    search twice = {", 2 times", 0};
-    assert_int_equal(kin_dump(look_for, &owned), 0);
-    assert_int_equal(owned.found, 0);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(kin_array_lock(b->array, 0), 0);
-    }
-    assert_int_equal(kin_dump(look_for, &owned), 0);
-    assert_int_equal(kin_dump(look_for, &twice), 0);
-    assert_int_equal(owned.found, 1);
-    assert_int_equal(twice.found, 1);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(kin_array_unlock(b->array), 0);
-    }
-    free_board(b);
-}
+/* ---- deadlocks ---- */
 
 /* Each has one of two and comes for the other. */
 typedef struct cycle {
@@ -614,7 +581,6 @@ int main(int argc, char **argv)
         CLEAN_TEST(the_next_one_is_told_of_its_owners_death),
         CLEAN_TEST(the_death_of_a_reader_is_told_to_nobody),
         CLEAN_TEST(killed_writers_are_told_of_or_have_done_their_work),
-        CLEAN_TEST(a_dump_tells_who_has_one),
         CLEAN_TEST(a_cycle_is_found_where_such_are_looked_for),
         CLEAN_TEST(a_full_arena_is_whole),
         CLEAN_TEST(without_kin_init_nothing_works),
