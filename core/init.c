@@ -59,6 +59,7 @@ static int set_up(void)
     barrier_set_up();
     lock_set_up();
     rwlock_set_up();
+    array_set_up();
     process_set_up();
     process_watch_set_up();
     group_set_up();

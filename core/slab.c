@@ -229,7 +229,8 @@ static int refill(unsigned stripe, unsigned class, uint32_t old)
     }
 
     uint32_t number;
-    status = span_allocate(&number, class_of(class)->units, 0);
+    bool fresh;
+    status = span_allocate(&number, class_of(class)->units, 0, &fresh);
     if (status < 0) {
         return status;
     }

@@ -42,7 +42,8 @@ typedef struct sync {
 
     _Alignas(64) _Atomic uint64_t keeper;
     _Atomic uint64_t part;    /* id of the object that belongs to it, or 0 */
-    _Atomic uint64_t related; /* of a condition: its lock; of a lock that is such: the condition */
+    _Atomic uint64_t related; /* of a condition: its lock; of a lock that is such: the condition; of
+                                 a counter: what is waited for, see counter.c */
     wait_line drain;          /* a third one, see rwlock.c */
     _Atomic uint64_t name[SYNC_NAME_SIZE / 8]; /* set before it is known */
 } sync;
@@ -120,8 +121,9 @@ uint64_t sync_count(void);
 
 void sync_set_up(void);
 
-/* lock.c, rwlock.c */
+/* lock.c, rwlock.c, array.c */
 void lock_set_up(void);
 void rwlock_set_up(void);
+void array_set_up(void);
 
 #endif

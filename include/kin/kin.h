@@ -2,9 +2,11 @@
 #ifndef KIN_KIN_H
 #define KIN_KIN_H
 
+#include <kin/array.h>
 #include <kin/barrier.h>
 #include <kin/base.h>
 #include <kin/condition.h>
+#include <kin/counter.h>
 #include <kin/event.h>
 #include <kin/group.h>
 #include <kin/holder.h>
