@@ -71,6 +71,10 @@ static const char *name_of_kind(enum object_kind kind)
         return "condition";
     case KIND_BARRIER:
         return "barrier";
+    case KIND_LIST:
+        return "list";
+    case KIND_DICT:
+        return "dictionary";
     default:
         return "object";
     }

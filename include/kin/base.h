@@ -83,7 +83,8 @@ enum {
     KIN_E_DEADLOCK = -28,  /* to wait would close a cycle */
     KIN_E_CANCELLED = -29, /* cancelled before it ran */
     KIN_E_LIMIT = -30,     /* a limit of kin's own is reached */
-    KIN_E_NOT_OWNER = -31  /* the caller does not own it */
+    KIN_E_NOT_OWNER = -31, /* the caller does not own it */
+    KIN_E_EXISTS = -32     /* it exists already */
 };
 
 /* What kin_init may be told. Zero means the default. Only the first process of a family chooses. */
