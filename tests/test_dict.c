@@ -1,5 +1,5 @@
 /* kin/dict.h: dictionaries in one process; what several do with one at a time is in
-   test_dict_shared.c. */
+   test_tables_shared.c. */
 #include "support.h"
 
 #include <string.h>
@@ -553,9 +553,7 @@ int main(int argc, char **argv)
     if (mode != NULL) {
         return mode->run(argc, argv);
     }
-    int status = kin_init(&argc, &argv);
-    if (status < 0) {
-        (void) fprintf(stderr, "kin_init: %s\n", kin_strerror(status));
+    if (kin_init(&argc, &argv) < 0) {
         return CHILD_FAILED;
     }
     const struct CMUnitTest tests[] = {
@@ -576,5 +574,5 @@ int main(int argc, char **argv)
         CLEAN_TEST(nothing_goes_without_a_family),
         CLEAN_TEST(a_full_arena_is_told_and_nothing_is_lost),
     };
-    return cmocka_run_group_tests_name("dict", tests, warm_up, NULL);
+    return cmocka_run_group_tests(tests, warm_up, NULL);
 }
