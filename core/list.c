@@ -103,7 +103,7 @@ int kin_list_insert(kin_list list, int64_t index, const void *data, size_t size)
 int kin_list_extend(kin_list list, const kin_buffer *items, size_t count)
 {
     store u;
-    list_batch b;
+    list_extension e;
     error_clear();
     if (items == NULL && count > 0) {
         return KIN_E_INVALID;
@@ -111,16 +111,16 @@ int kin_list_extend(kin_list list, const kin_buffer *items, size_t count)
     if (!family_is_joined()) {
         return KIN_E_INIT;
     }
-    int status = list_batch_make(&b, items, count);
+    int status = list_extension_make(&e, items, count);
     if (status < 0) {
         return status;
     }
     status = store_enter(&u, list.id, KIND_LIST);
     if (status == 0) {
-        status = count > 0 ? list_batch_append(&u, &b) : 0;
+        status = count > 0 ? list_extend(&u, &e) : 0;
         store_leave(&u);
     }
-    list_batch_drop(&b);
+    list_extension_drop(&e);
     return status;
 }
 

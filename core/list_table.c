@@ -4,9 +4,6 @@
 enum { FIRST_CAPACITY = 8 };
 #define MOST_CAPACITY (UINT64_C(1) << 32)
 
-/* What is noted. */
-enum { CHANGE = 1, EXTEND };
-
 /* A move as it is kept: a position, and which side of it moved by one, and whether to the front.
    Positions lose their two upper bits. */
 enum { MOVED_LEFT = 1, MOVED_DOWN = 2, MOVE_SHIFT = 2 };
@@ -23,13 +20,13 @@ static void shift(list_root *root, list_table *t)
     }
 }
 
-static void apply(store *u)
+void list_apply(store *u)
 {
     list_root *root = list_root_of(u);
     uint64_t added = STORE_GET(root->store.added);
     uint64_t dropped = STORE_GET(root->store.dropped);
-    if (STORE_GET(root->store.noted) == EXTEND) {
-        list_batch_link(u);
+    if (STORE_GET(root->store.noted) == LIST_EXTEND) {
+        list_extend_apply(u);
     } else {
         list_table *t = list_table_of(u);
         uint64_t moves = STORE_GET(root->new_moves);
@@ -71,8 +68,8 @@ static void change(store *u, const plan *p)
     STORE_PUT(root->move,
               p->from != p->stop ? p->move : STORE_GET(root->last_moves[moves % LIST_MOVES]));
     /* This is it: from here on it will be done. */
-    STORE_PUT(root->store.noted, CHANGE);
-    apply(u);
+    STORE_PUT(root->store.noted, LIST_CHANGE);
+    list_apply(u);
 }
 
 void list_insert(store *u, uint64_t index, uint64_t added)
@@ -208,203 +205,13 @@ static void succeed(store_root *root, const store_root *former)
     }
 }
 
-/* ---- many at once ---- */
-
-/* In a batch, before the cells. */
-typedef struct batch_item {
-    uint64_t ref; /* of a cell; or where the private object is */
-    uint64_t id;  /* of the object, noted before it is published; 0: a cell */
-} batch_item;
-
-static batch_item *items_of(store_chunk *c)
-{
-    return (batch_item *) (void *) c->bytes;
-}
-
-static uint64_t size_of(const kin_buffer *item)
-{
-    return store_node_size(0, item->size);
-}
-
-static int measure(const list_batch *b, uint64_t *size)
-{
-    uint64_t most = arena_memory()->size;
-    *size = sizeof(store_chunk) + arena_align(b->count * sizeof(batch_item));
-    for (uint64_t i = 0; i < b->count; i++) {
-        uint64_t node = size_of(&b->items[i]);
-        if (!store_is_buffer(b->items[i].data, b->items[i].size)) {
-            return KIN_E_INVALID;
-        }
-        *size += node <= STORE_CELL ? store_class_size(store_class(node)) : 0;
-        if (node > most || *size > most) {
-            return KIN_E_NOMEM;
-        }
-    }
-    return 0;
-}
-
-static int fill(const list_batch *b)
-{
-    store_chunk *c = (store_chunk *) b->chunk;
-    batch_item *items = items_of(c);
-    uint64_t at = arena_offset(c->bytes) + arena_align(b->count * sizeof(batch_item));
-    for (uint64_t i = 0; i < b->count; i++) {
-        store_draft d;
-        int status = store_draft_make(&d, NULL, 0, b->items[i].data, b->items[i].size);
-        if (status < 0) {
-            return status;
-        }
-        if (d.large != NULL) {
-            items[i].ref = arena_offset(d.large);
-            items[i].id = STORE_LARGE; /* it has none yet */
-        } else {
-            unsigned class = store_class(d.size);
-            items[i].ref = at | (uint64_t) class << STORE_CLASS_SHIFT;
-            store_fill(store_node_at(items[i].ref), &d);
-            at += store_class_size(class);
-        }
-        c->count = i + 1;
-    }
-    STORE_PUT(c->bump, at);
-    c->end = at;
-    return 0;
-}
-
-/* Large ones that have been published are destroyed by their ids, the others are ours alone. */
-static void drop_items(store_chunk *c, bool ours)
-{
-    for (uint64_t i = 0; i < c->count; i++) {
-        const batch_item *item = &items_of(c)[i];
-        if (item->id == STORE_LARGE && ours) {
-            object_drop(arena_at(item->ref));
-        } else if (item->id != 0 && item->id != STORE_LARGE) {
-            store_destroy_made(item->id);
-        }
-    }
-}
-
-void list_batch_drop(list_batch *b)
-{
-    if (b->chunk != NULL) {
-        drop_items((store_chunk *) b->chunk, true);
-        object_drop(b->chunk);
-        b->chunk = NULL;
-    }
-}
-
-int list_batch_make(list_batch *b, const kin_buffer *items, size_t count)
-{
-    uint64_t size = 0;
-    *b = (list_batch){.items = items, .count = count};
-    if (count > arena_memory()->size / sizeof(batch_item)) {
-        return KIN_E_NOMEM;
-    }
-    int status = measure(b, &size);
-    if (status == 0) {
-        status = object_create(&b->chunk, size);
-    }
-    if (status == 0) {
-        status = fill(b);
-        if (status < 0) {
-            list_batch_drop(b);
-        }
-    }
-    return status;
-}
-
-static int publish_items(store_chunk *c, uint64_t owner)
-{
-    for (uint64_t i = 0; i < c->count; i++) {
-        batch_item *item = &items_of(c)[i];
-        if (item->id == STORE_LARGE) {
-            int status = object_publish(arena_at(item->ref), KIND_PART, owner, &item->id);
-            if (status < 0) {
-                item->id = STORE_LARGE;
-                return status;
-            }
-        }
-    }
-    return 0;
-}
-
-int list_batch_append(store *u, list_batch *b)
-{
-    list_root *root = list_root_of(u);
-    store_chunk *c = (store_chunk *) b->chunk;
-    uint64_t owner = atomic_load(&u->root->object.id);
-    int status = list_make_room(u, STORE_GET(root->count) + b->count);
-    if (status < 0) {
-        return status;
-    }
-    status = object_publish(b->chunk, KIND_PART, owner, &root->batch);
-    if (status < 0) {
-        store_forget(&root->batch);
-        return status;
-    }
-    b->chunk = NULL;
-    status = publish_items(c, owner);
-    if (status < 0) {
-        drop_items(c, true);
-        store_discard_object(u, root->batch);
-        store_forget(&root->batch);
-        return status;
-    }
-    STORE_PUT(root->store.added, 0);
-    STORE_PUT(root->store.dropped, 0);
-    STORE_PUT(root->new_count, STORE_GET(root->count) + c->count);
-    /* This is it: from here on it will be done. */
-    STORE_PUT(root->store.noted, EXTEND);
-    apply(u);
-    return 0;
-}
-
-/* Behind the newest chunk, from which others get their cells. */
-void list_batch_link(store *u)
-{
-    list_root *root = list_root_of(u);
-    uint64_t id = root->batch;
-    if (id == 0) {
-        return; /* it has been done */
-    }
-    store_chunk *c = store_object_at(id);
-    list_table *t = list_table_of(u);
-    uint64_t newest = STORE_GET(root->store.chunk);
-    uint64_t end = STORE_GET(root->first) + STORE_GET(root->new_count);
-    for (uint64_t i = 0; i < c->count; i++) {
-        const batch_item *item = &items_of(c)[i];
-        uint64_t ref = item->id != 0 ? item->id | STORE_LARGE : item->ref;
-        STORE_PUT(*list_place(t, end - c->count + i), ref);
-    }
-    if (newest == 0) {
-        STORE_PUT(root->store.chunk, id);
-    } else if (newest != id) {
-        store_chunk *before = store_object_at(newest);
-        if (STORE_GET(before->previous) != id) {
-            STORE_PUT(c->previous, STORE_GET(before->previous));
-            STORE_PUT(before->previous, id);
-        }
-    }
-    store_forget(&root->batch);
-}
-
-void list_batch_repair(store *u)
-{
-    list_root *root = list_root_of(u);
-    uint64_t id = root->batch;
-    if (id != 0 && arena_is_published(object_place(id)) && object_is_there(id)) {
-        drop_items(store_object_at(id), false);
-        (void) object_destroy(id);
-    }
-    store_forget(&root->batch);
-}
-
 void list_table_set_up(void)
 {
     static const store_kind how = {.root_size = sizeof(list_root),
                                    .reserve = list_make_room,
-                                   .apply = apply,
+                                   .apply = list_apply,
                                    .drop = drop,
                                    .succeed = succeed,
-                                   .repair = list_batch_repair};
+                                   .repair = list_extend_repair};
     store_register(KIND_LIST, &how);
 }

@@ -20,6 +20,9 @@ typedef struct list_table {
     _Alignas(64) _Atomic uint64_t refs[];
 } list_table;
 
+/* What is noted in the root. */
+enum { LIST_CHANGE = 1, LIST_EXTEND };
+
 typedef struct list_root {
     store_root store;
     /* What is being done: refs[q] = refs[q + step] from `from` until `stop`, and there comes what
@@ -36,7 +39,12 @@ typedef struct list_root {
     _Atomic uint64_t count;
     _Atomic uint64_t moves;
     _Atomic uint64_t last_moves[LIST_MOVES];
-    uint64_t batch; /* like `making`, of a chunk for many elements */
+    /* For many at once, see list_extend.c: */
+    uint64_t batch;                            /* like `making`, of a chunk for their cells */
+    _Atomic uint64_t extending;                /* so many places behind the last may be set */
+    _Atomic uint64_t new_heads[STORE_CLASSES]; /* as they will be afterwards */
+    _Atomic uint64_t bump_chunk;               /* id */
+    _Atomic uint64_t new_bump;
 } list_root;
 
 static inline list_root *list_root_of(const store *u)
@@ -68,23 +76,28 @@ void list_remove_at(store *u, uint64_t index);
 /* Where a position is now that was good after `seen` moves. False if that was too long ago. */
 bool list_follow(const list_root *root, uint64_t *position, uint64_t seen);
 
-/* ---- many at once ----
+/* ---- many at once: list_extend.c ---- */
 
-   Their cells lie in a chunk of their own, which is filled before it is published; the large ones
-   are published one after the other, and noted in the chunk first. */
-typedef struct list_batch {
-    object *chunk; /* private until it is published */
+typedef struct list_extension {
     const kin_buffer *items;
     uint64_t count;
-} list_batch;
+    uint64_t
+        block; /* private; offsets of the objects that are large ones, 0 for the others. 0: there
+                       are none */
+} list_extension;
 
-int list_batch_make(list_batch *b, const kin_buffer *items, size_t count);
-int list_batch_append(store *u, list_batch *b);
-void list_batch_drop(list_batch *b);
+/* Without the latch: makes what is large. KIN_E_NOMEM, KIN_E_INVALID. */
+int list_extension_make(list_extension *e, const kin_buffer *items, size_t count);
+int list_extend(store *u, list_extension *e);
+void list_extension_drop(list_extension *e);
 
-/* For apply and repair. */
-void list_batch_link(store *u);
-void list_batch_repair(store *u);
+void list_extend_apply(store *u);
+
+/* After what is noted has been done: what has not been noted is undone. */
+void list_extend_repair(store *u);
+
+/* Does what is noted in the root. May be repeated. */
+void list_apply(store *u);
 
 void list_table_set_up(void);
 

@@ -44,7 +44,6 @@ typedef struct store_chunk {
     _Atomic uint64_t previous; /* id */
     _Atomic uint64_t bump;     /* offset in the arena, as is the next */
     uint64_t end;
-    uint64_t count; /* of a chunk that was made for many elements at once: see list.c */
     _Alignas(64) unsigned char bytes[];
 } store_chunk;
 

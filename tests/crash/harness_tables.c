@@ -174,7 +174,7 @@ static void check_cells(uint64_t id)
     for (uint64_t chunk = u.root->chunk; chunk != 0;) {
         store_chunk *c = store_object_at(chunk);
         CRASH_REQUIRE(atomic_load(&c->object.id) == chunk && c->bump <= c->end);
-        made += c->bump - arena_offset(c->bytes) - arena_align(c->count * 16);
+        made += c->bump - arena_offset(c->bytes);
         chunk = c->previous;
     }
     for (int i = 0; i < STORE_CLASSES; i++) {
