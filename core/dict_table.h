@@ -1,5 +1,5 @@
-/* The table of a dictionary: its entries in the order in which they came in, and an index to them by
-   hash.
+/* The table of a dictionary: its entries in the order in which they came in, and an index to them
+   by hash.
 
    An entry is never moved within a table, and is empty once its element is gone; a table that is
    full is replaced by one that has the others. The index is open addressing with places for twice

@@ -1,6 +1,6 @@
 /* Many elements at once. They are named in the places behind the last one, where nobody looks, and
-   their cells are filled while they are still free; then one store decides that they are there. What
-   is large has been made before, and is published one after the other. Cells that are free are
+   their cells are filled while they are still free; then one store decides that they are there.
+   What is large has been made before, and is published one after the other. Cells that are free are
    taken first, in the order of their lists; the others come from one chunk: the newest, if it has
    room for all, else one that is made for them, and linked behind the newest.
 

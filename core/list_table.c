@@ -130,8 +130,8 @@ void list_remove_at(store *u, uint64_t index)
     change(u, &p);
 }
 
-/* Those that have been seen are before `position`. What moved was behind the place of the change, or
-   before it. */
+/* Those that have been seen are before `position`. What moved was behind the place of the change,
+   or before it. */
 static uint64_t follow(uint64_t position, uint64_t move)
 {
     uint64_t at = move >> MOVE_SHIFT << MOVE_SHIFT;

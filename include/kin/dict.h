@@ -3,17 +3,18 @@
 
    Keys and values are numbers of bytes, from none to as many as the arena holds. A key is there
    once. Every call is done whole or not at all, also if the caller is killed in it: everybody else
-   finds the old value or the new one, never a part, and nothing of the dead one's stays behind. What
-   nobody contends makes no system call. Calls on one dictionary happen one after the other; a value
-   of more than 1 KiB is copied without keeping others from theirs.
+   finds the old value or the new one, never a part, and nothing of the dead one's stays behind.
+   What nobody contends makes no system call. Calls on one dictionary happen one after the other; a
+   value of more than 1 KiB is copied without keeping others from theirs.
 
    All of a dictionary comes back to the arena when it is destroyed or cleared; what single elements
    leave is used for others of about the same size. A table that is full is replaced by a larger one
    in one call, which takes about 50 ns for each element; others wait meanwhile.
 
    Errors that every call can give: KIN_E_HANDLE; KIN_E_DESTROYED if it is destroyed while the call
-   waits for its turn; KIN_E_INIT; KIN_E_THREAD_LIMIT; KIN_E_LIMIT in calls that are nested too deep;
-   KIN_E_INVALID for a NULL that is said to have a size. After an error nothing has changed. */
+   waits for its turn; KIN_E_INIT; KIN_E_THREAD_LIMIT; KIN_E_LIMIT in calls that are nested too
+   deep; KIN_E_INVALID for a NULL that is said to have a size. After an error nothing has changed.
+   */
 #ifndef KIN_DICT_H
 #define KIN_DICT_H
 
@@ -56,12 +57,13 @@ typedef struct kin_dict_cursor {
    KIN_E_THREAD_LIMIT. Does not block. Python: SyncManager.dict(). */
 KIN_API int kin_dict_create(kin_dict *dict, const kin_dict_options *options);
 
-/* Gives a key a value, in place of the one that it has. Errors: KIN_E_NOMEM, then it has the old one;
-   those of every call. Python: d[key] = value. */
+/* Gives a key a value, in place of the one that it has. Errors: KIN_E_NOMEM, then it has the old
+   one; those of every call. Python: d[key] = value. */
 KIN_API int kin_dict_set(kin_dict dict, const void *key, size_t key_size, const void *value,
                          size_t value_size);
 
-/* The same for a key that is not there: else KIN_E_EXISTS. Of several who try at once one succeeds. */
+/* The same for a key that is not there: else KIN_E_EXISTS. Of several who try at once one succeeds.
+   */
 KIN_API int kin_dict_set_new(kin_dict dict, const void *key, size_t key_size, const void *value,
                              size_t value_size);
 
@@ -94,8 +96,8 @@ KIN_API int kin_dict_has(kin_dict dict, const void *key, size_t key_size);
 /* Removes a key. Errors: KIN_E_NOT_FOUND; those of every call. Python: del d[key]. */
 KIN_API int kin_dict_remove(kin_dict dict, const void *key, size_t key_size);
 
-/* Adds `delta` to a value that is an int64_t; one that is not there counts as 0. value: NULL, or what
-   it is now. An overflow wraps around. Errors: KIN_E_STATE if the value does not have 8 bytes;
+/* Adds `delta` to a value that is an int64_t; one that is not there counts as 0. value: NULL, or
+   what it is now. An overflow wraps around. Errors: KIN_E_STATE if the value does not have 8 bytes;
    KIN_E_NOMEM; those of every call. Python: d[key] += delta, which there is no single step. */
 KIN_API int kin_dict_increment(kin_dict dict, const void *key, size_t key_size, int64_t delta,
                                int64_t *value);
@@ -110,13 +112,13 @@ KIN_API int kin_dict_compare_set(kin_dict dict, const void *key, size_t key_size
 /* How many keys there are at this moment, exactly; or an error of every call. Python: len. */
 KIN_API int64_t kin_dict_length(kin_dict dict);
 
-/* Gives the next element, in the order in which the keys came in (a key that gets another value stays
-   where it is), and moves the cursor on. key, value: NULL, or a buffer whose `size` says how much
-   room it has, and afterwards how many bytes there are. Each element that is there all the time is
-   given exactly once, whatever others do meanwhile; one that comes in is given if it is still there
-   when its turn comes. A cursor can be copied, and used in any process. Errors: KIN_E_NOT_FOUND at
-   the end; KIN_E_TOO_SMALL, then the cursor stays where it is, and the sizes are those that are
-   needed; those of every call. Python: items, keys, values, iter. */
+/* Gives the next element, in the order in which the keys came in (a key that gets another value
+   stays where it is), and moves the cursor on. key, value: NULL, or a buffer whose `size` says how
+   much room it has, and afterwards how many bytes there are. Each element that is there all the
+   time is given exactly once, whatever others do meanwhile; one that comes in is given if it is
+   still there when its turn comes. A cursor can be copied, and used in any process. Errors:
+   KIN_E_NOT_FOUND at the end; KIN_E_TOO_SMALL, then the cursor stays where it is, and the sizes are
+   those that are needed; those of every call. Python: items, keys, values, iter. */
 KIN_API int kin_dict_next(kin_dict dict, kin_dict_cursor *cursor, kin_buffer *key,
                           kin_buffer *value);
 

@@ -1,5 +1,5 @@
-/* Lists between threads and processes. Python: SyncManager.list, but without a server: a list lies in
-   the family's shared memory, and each call is a look or a change there.
+/* Lists between threads and processes. Python: SyncManager.list, but without a server: a list lies
+   in the family's shared memory, and each call is a look or a change there.
 
    Elements are numbers of bytes, from none to as many as the arena holds. An index counts from the
    first, 0, or from the last, -1, as in Python. Every call is done whole or not at all, also if the
@@ -13,8 +13,9 @@
    destroyed or cleared; what single elements leave is used for others of about the same size.
 
    Errors that every call can give: KIN_E_HANDLE; KIN_E_DESTROYED if it is destroyed while the call
-   waits for its turn; KIN_E_INIT; KIN_E_THREAD_LIMIT; KIN_E_LIMIT in calls that are nested too deep;
-   KIN_E_INVALID for a NULL that is said to have a size. After an error nothing has changed. */
+   waits for its turn; KIN_E_INIT; KIN_E_THREAD_LIMIT; KIN_E_LIMIT in calls that are nested too
+   deep; KIN_E_INVALID for a NULL that is said to have a size. After an error nothing has changed.
+   */
 #ifndef KIN_LIST_H
 #define KIN_LIST_H
 
@@ -110,8 +111,8 @@ KIN_API int kin_list_next(kin_list list, kin_list_cursor *cursor, void *buffer, 
 /* Removes all elements, in one step. Errors: KIN_E_NOMEM; those of every call. Python: clear. */
 KIN_API int kin_list_clear(kin_list list);
 
-/* Ends a list with all that is in it. Those who wait for their turn get KIN_E_DESTROYED, whoever uses
-   it later KIN_E_HANDLE. Errors: those of every call. */
+/* Ends a list with all that is in it. Those who wait for their turn get KIN_E_DESTROYED, whoever
+   uses it later KIN_E_HANDLE. Errors: those of every call. */
 KIN_API int kin_list_destroy(kin_list list);
 
 #ifdef __cplusplus

@@ -1,9 +1,10 @@
-/* What the deaths in lists and dictionaries have in common. A child dies in an operation, after each
-   instruction; then the survivor finds the table as it was before or as it is after the operation,
-   which it has seen once before, byte by byte; all cells of it are in use or free; and it goes on.
+/* What the deaths in lists and dictionaries have in common. A child dies in an operation, after
+   each instruction; then the survivor finds the table as it was before or as it is after the
+   operation, which it has seen once before, byte by byte; all cells of it are in use or free; and
+   it goes on.
 
-   Of two that die one after the other, the second dies while it puts right what the first has
-   left. */
+   Of two that die one after the other, the second dies while it puts right what the first has left.
+   */
 #ifndef KIN_TESTS_CRASH_HARNESS_TABLES_H
 #define KIN_TESTS_CRASH_HARNESS_TABLES_H
 
