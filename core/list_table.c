@@ -178,7 +178,7 @@ int list_make_room(store *u, uint64_t count)
     list_table *t = (list_table *) o;
     t->capacity = capacity;
     uint64_t first = STORE_GET(root->first);
-    for (uint64_t q = first; q != first + STORE_GET(root->count); q++) {
+    for (uint64_t q = first; old != NULL && q != first + STORE_GET(root->count); q++) {
         STORE_PUT(*list_place(t, q), STORE_GET(*list_place(old, q)));
     }
     return store_link_table(u, o);

@@ -14,8 +14,7 @@
 
    Errors that every call can give: KIN_E_HANDLE; KIN_E_DESTROYED if it is destroyed while the call
    waits for its turn; KIN_E_INIT; KIN_E_THREAD_LIMIT; KIN_E_LIMIT in calls that are nested too
-   deep; KIN_E_INVALID for a NULL that is said to have a size. After an error nothing has changed.
-   */
+   deep; KIN_E_INVALID for a NULL that is said to have a size. After an error all is as before. */
 #ifndef KIN_LIST_H
 #define KIN_LIST_H
 
@@ -87,7 +86,7 @@ KIN_API int64_t kin_list_find(kin_list list, const void *data, size_t size, int6
 
 /* Adds `delta` to an element that is an int64_t. value: NULL, or what it is now. An overflow wraps
    around. Errors: KIN_E_STATE if it does not have 8 bytes; KIN_E_NOT_FOUND; those of every call.
-   Python: l[index] += delta, which there is no single step. */
+   Python: l[index] += delta, which is no single step there. */
 KIN_API int kin_list_increment(kin_list list, int64_t index, int64_t delta, int64_t *value);
 
 /* Replaces an element if it is `expected`. Errors: KIN_E_STATE if it is not; KIN_E_NOT_FOUND;

@@ -4,6 +4,7 @@
 #include "core/dict_table.h"
 #include "core/list_table.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { PICTURE = 1 << 20, RANDOM_DEATHS = 200, MOST = 64, TWICE_IN = 4 };
@@ -11,7 +12,6 @@ enum { PICTURE = 1 << 20, RANDOM_DEATHS = 200, MOST = 64, TWICE_IN = 4 };
 #define MILLISECOND INT64_C(1000000)
 
 static const tables_operation *operations;
-static unsigned operation_count;
 static tables_turn *crowd_turn;
 static int64_t (*crowd_total)(const tables *t);
 
@@ -416,15 +416,20 @@ int tables_main(int argc, char **argv, const tables_operation *table, unsigned c
 {
     struct CMUnitTest tests[MOST];
     operations = table;
-    operation_count = count;
     crowd_turn = turn;
     crowd_total = total;
+    size_t chosen = 0;
+    const char *only = getenv("KIN_CRASH_ONLY");
     for (unsigned i = 0; i < count; i++) {
-        tests[i] = (struct CMUnitTest){operations[i].name, die_at_each, crash_begin_steps,
-                                       crash_end_steps, (void *) (uintptr_t) &operations[i]};
+        if (only == NULL || strstr(table[i].name, only) != NULL) {
+            tests[chosen++] = (struct CMUnitTest){table[i].name, die_at_each, crash_begin_steps,
+                                                  crash_end_steps, (void *) (uintptr_t) &table[i]};
+        }
     }
-    tests[count] = (struct CMUnitTest) cmocka_unit_test(a_crowd_dies_at_random);
-    return crash_run(argc, argv, tests, count + 1);
+    if (only == NULL || strstr("random", only) != NULL) {
+        tests[chosen++] = (struct CMUnitTest) cmocka_unit_test(a_crowd_dies_at_random);
+    }
+    return crash_run(argc, argv, tests, chosen);
 }
 
 /* ---- going on ---- */
