@@ -99,7 +99,10 @@ static void race_for_keys(board *b, unsigned number)
 
 static size_t make_value(unsigned char *value, uint64_t seed)
 {
-    size_t size = seed % 16 == 0 ? LARGEST - seed % 7 : sizeof seed + (size_t) (seed >> 4) % 200;
+    size_t size = sizeof seed + (size_t) (seed >> 4) % 200;
+    if (seed % 16 == 0) {
+        size = LARGEST - (size_t) (seed % 7);
+    }
     memset(value, (int) (seed % 251), size);
     memcpy(value, &seed, sizeof seed);
     return size;
