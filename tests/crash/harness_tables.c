@@ -79,6 +79,12 @@ static void add(picture *p, const void *data, size_t size)
     }
 }
 
+/* One that waits when the author dies learns it as it happens. */
+static bool is_gone(int status)
+{
+    return status == KIN_E_HANDLE || status == KIN_E_DESTROYED;
+}
+
 static void add_dict(picture *p, kin_dict dict)
 {
     static unsigned char key[TABLES_LARGE];
@@ -90,8 +96,8 @@ static void add_dict(picture *p, kin_dict dict)
         kin_buffer v = {value, sizeof value};
         int status = kin_dict_next(dict, &cursor, &k, &v);
         if (status < 0) {
-            CRASH_REQUIRE(status == KIN_E_NOT_FOUND || status == KIN_E_HANDLE);
-            p->gone[0] = status == KIN_E_HANDLE;
+            p->gone[0] = is_gone(status);
+            CRASH_REQUIRE(status == KIN_E_NOT_FOUND || p->gone[0]);
             break;
         }
         add(p, key, k.size);
@@ -112,8 +118,8 @@ static void add_list(picture *p, kin_list list)
         size_t size = 0;
         int status = kin_list_next(list, &cursor, element, sizeof element, &size);
         if (status < 0) {
-            CRASH_REQUIRE(status == KIN_E_NOT_FOUND || status == KIN_E_HANDLE);
-            p->gone[1] = status == KIN_E_HANDLE;
+            p->gone[1] = is_gone(status);
+            CRASH_REQUIRE(status == KIN_E_NOT_FOUND || p->gone[1]);
             break;
         }
         add(p, element, size);
@@ -165,7 +171,7 @@ static void check_cells(uint64_t id)
 {
     store u;
     int status = store_enter(&u, id, object_kind_of(id));
-    if (status == KIN_E_HANDLE) {
+    if (is_gone(status)) {
         return;
     }
     CRASH_REQUIRE(status == 0);
