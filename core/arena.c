@@ -372,6 +372,18 @@ int arena_publish(uint64_t block)
     return status;
 }
 
+bool arena_is_published(uint64_t block)
+{
+    uint32_t number;
+    uint64_t head;
+    if (!find_span(block, &number, &head)) {
+        return false;
+    }
+    return head_kind(head) == HEAD_SLAB
+               ? slab_is_published(number, head, block)
+               : is_large_block(block, number, head) && (head & HEAD_PUBLISHED) != 0;
+}
+
 int arena_free(uint64_t block)
 {
     uint32_t number;

@@ -82,6 +82,10 @@ int arena_allocate(uint64_t *block, uint64_t size, unsigned flags);
 /* Lets a private block outlive its maker. */
 int arena_publish(uint64_t block);
 
+/* False for a block that is private or free: of one that a dead member has not published nobody but
+   its recovery may dispose. `block` may be anything. */
+bool arena_is_published(uint64_t block);
+
 /* Frees a block, private or not. KIN_E_INVALID for anything that is not a block. */
 int arena_free(uint64_t block);
 

@@ -219,6 +219,7 @@ uint32_t slab_block_size(unsigned class);
 uint32_t slab_block_count(unsigned class);
 int slab_allocate(uint64_t *block, unsigned class, unsigned stripe);
 int slab_publish(uint32_t number, uint64_t head, uint64_t block);
+bool slab_is_published(uint32_t number, uint64_t head, uint64_t block);
 int slab_free(uint32_t number, uint64_t head, uint64_t block);
 
 /* Two bits of block `index`. */

@@ -249,7 +249,12 @@ static int recover_block(uint64_t block, void *context)
     uint64_t owner = atomic_load(&o->owner);
     if ((id & DYING) == 0) {
         uint64_t noted = dead;
-        (void) atomic_compare_exchange_strong(&o->destroyer, &noted, 0);
+        if (atomic_compare_exchange_strong(&o->destroyer, &noted, member_self())) {
+            /* Who came after the dead one has been told that it is gone. */
+            atomic_store(&o->id, id | DYING);
+            finish(id);
+            return 0;
+        }
         int status = owner != 0 && !object_is_there(owner) ? object_destroy(id) : 0;
         return status == KIN_E_HANDLE ? 0 : status; /* somebody else did: as good */
     }

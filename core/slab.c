@@ -314,6 +314,13 @@ int slab_publish(uint32_t number, uint64_t head, uint64_t block)
     return 0;
 }
 
+bool slab_is_published(uint32_t number, uint64_t head, uint64_t block)
+{
+    uint32_t index;
+    return block_index(number, head, block, &index) &&
+           slab_block_state(number, index) == BLOCK_PUBLISHED;
+}
+
 /* Takes the slab out of the heap if no block of it is used. With the lock held. */
 static bool retire(uint32_t number)
 {
