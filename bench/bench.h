@@ -25,6 +25,8 @@ extern const benchmark pool_benchmarks[];
 extern const benchmark sync_benchmarks[];
 extern const benchmark queue_benchmarks[];
 extern const benchmark shm_benchmarks[];
+extern const benchmark shared_benchmarks[];
+extern const benchmark table_benchmarks[];
 
 /* The median of `count` samples, which it sorts. */
 double bench_median(double *samples, size_t count);

@@ -69,8 +69,8 @@ static const struct {
     {KIN_E_DEADLOCK, "KIN_E_DEADLOCK", "to wait would never end"},
     {KIN_E_CANCELLED, "KIN_E_CANCELLED", "cancelled before it ran"},
     {KIN_E_NOT_OWNER, "KIN_E_NOT_OWNER", "the caller does not own it"},
-    {KIN_E_EXISTS, "KIN_E_EXISTS", "there is something of that name already"},
     {KIN_E_LIMIT, "KIN_E_LIMIT", "a limit is reached"},
+    {KIN_E_EXISTS, "KIN_E_EXISTS", "it exists already"},
 };
 
 enum { STATUSES = sizeof statuses / sizeof *statuses };

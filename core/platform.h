@@ -62,6 +62,16 @@ int platform_memory_commit(const platform_memory *memory, size_t offset, size_t 
    is committed again. */
 int platform_memory_release(const platform_memory *memory, size_t offset, size_t size);
 
+/* Bytes of a huge page, a power of two; 0 if this mapping cannot have any. */
+size_t platform_memory_huge_page_size(const platform_memory *memory);
+
+/* Has the whole huge pages of [offset, offset + size), which is committed, be such, or the memory
+   of it lie at a node of the system's. What it holds stays. KIN_E_UNSUPPORTED when the system does
+   not do it; there may be no such node. Nothing of it concerns what is committed there later. */
+int platform_memory_use_huge_pages(const platform_memory *memory, size_t offset, size_t size);
+int platform_memory_use_node(const platform_memory *memory, size_t offset, size_t size,
+                             uint32_t node);
+
 /* Bytes that the system has given to the object; 0 where it cannot tell. */
 uint64_t platform_memory_usage(const platform_memory *memory);
 

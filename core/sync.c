@@ -192,6 +192,11 @@ int sync_destroy(uint64_t id, enum object_kind kind)
     return 0;
 }
 
+bool sync_is_known(sync *s, uint64_t id)
+{
+    return atomic_load(&s->keeper) == (KNOWN | id);
+}
+
 void sync_each(void (*visit)(sync *s, uint64_t id, void *context), void *context)
 {
     uint32_t entries = arena_entries(ARENA_SYNCS);

@@ -85,7 +85,7 @@ enum {
     KIN_E_CANCELLED = -29, /* cancelled before it ran */
     KIN_E_LIMIT = -30,     /* a limit of kin's own is reached */
     KIN_E_NOT_OWNER = -31, /* the caller does not own it */
-    KIN_E_EXISTS = -32     /* there is something of that name already */
+    KIN_E_EXISTS = -32     /* it exists already */
 };
 
 /* What kin_init may be told. Zero means the default. Only the first process of a family chooses. */
