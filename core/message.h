@@ -27,7 +27,8 @@ typedef struct message {
     object object;
     _Atomic uint64_t holder;   /* the member that has it; 0: the queue */
     _Atomic uint64_t queue;    /* that it is in, is being put into or taken from; 0: none */
-    _Atomic uint64_t position; /* there, if that is a ring */
+    _Atomic uint64_t position; /* there, if that is a ring; else 0, and */
+    _Atomic uint64_t door;     /* the KIN_QUEUE_PUT of its shelf */
     _Atomic uint64_t home;     /* the queue to which it goes if it is in none */
     uint64_t size;             /* bytes of the item, and that there is room for */
     uint64_t room;

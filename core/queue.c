@@ -157,12 +157,11 @@ static bool lock_the_last_time(queue_user *u)
 
 static void destroy_content(queue_user *u)
 {
-    uint64_t part = atomic_load(&u->d->part);
     if (!lock_the_last_time(u)) {
         return; /* another recovery has done it */
     }
     if (u->c == NULL) {
-        shelf_destroy(u, part);
+        shelf_clear(u);
     } else {
         ring_destroy(u);
     }
@@ -231,12 +230,7 @@ static int furnish(sync *d, sync *p, sync *c, const kin_queue_options *how)
 {
     uint64_t flags = flags_of(how);
     if ((flags & QUEUE_SHELF) != 0) {
-        uint64_t part;
-        int status = shelf_create(&part, atomic_load(&d->id));
-        if (status == 0) {
-            atomic_store(&d->part, part);
-        }
-        return status;
+        return shelf_create(p);
     }
     uint32_t item = how->item_size == 0 ? ITEM_DEFAULT : how->item_size;
     uint32_t words = (item < ITEM_LEAST ? ITEM_LEAST : item + 7) / 8 + ring_item_word(flags);

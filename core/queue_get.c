@@ -260,6 +260,26 @@ static void copy_out(const queue_request *r, const message *m)
     }
 }
 
+/* It has been copied: from now on it can be done, unless that is not to be said of it, or nobody can
+   say it any more. */
+static void end_copy(queue_user *u, message *m)
+{
+    uint64_t state;
+    uint64_t id = message_id(m);
+    object_guard guard;
+    if ((u->state & QUEUE_JOINABLE) == 0) {
+        (void) object_destroy(id); /* ours */
+    } else if (object_enter(&guard, id, KIND_MESSAGE) == 0) {
+        atomic_store(&m->state, MESSAGE_COPIED);
+        if (!queue_is_there(u, &state)) {
+            shelf_leave(m);
+            (void) object_destroy(
+                id); /* KIN_E_HANDLE: who destroyed the queue has seen the state */
+        }
+        object_leave(&guard);
+    }
+}
+
 /* Copies what lies apart to the caller. False: again. */
 static bool bring(queue_user *u, queue_request *r)
 {
@@ -271,11 +291,7 @@ static bool bring(queue_user *u, queue_request *r)
         r->looked_at = NULL;
     } else if (r->taken != NULL && r->wish == QUEUE_COPY) {
         copy_out(r, r->taken);
-        if ((u->state & QUEUE_JOINABLE) != 0) {
-            atomic_store(&r->taken->state, MESSAGE_COPIED); /* from now on it can be done */
-        } else {
-            (void) object_destroy(message_id(r->taken)); /* ours */
-        }
+        end_copy(u, r->taken);
         r->taken = NULL;
     }
     return right;
@@ -341,7 +357,7 @@ static bool is_worth_it(queue_user *u, void *context)
         return look_at_front(u->c, u->c_id, &f) != QUEUE_NOTHING ||
                (atomic_load(&u->d->state) & QUEUE_CLOSED) != 0;
     }
-    uint64_t part = atomic_load(&u->d->part);
+    uint64_t part = atomic_load(&u->p->part);
     return part == 0 || atomic_load(&((shelf *) arena_at(object_place(part)))->waiting) != 0;
 }
 

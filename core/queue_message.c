@@ -191,6 +191,8 @@ static void end_taking(message *m, enum message_state state)
         atomic_store(&m->home, state == MESSAGE_MOVES ? u.id : 0);
         shelf_remove(&u, m, state);
         queue_unlock(&u);
+    } else {
+        shelf_leave(m);
     }
     atomic_store(&m->queue, 0);
 }

@@ -82,8 +82,12 @@ static int leave_to_queue(message *m, uint64_t id, uint64_t holder, bool *lies)
     if (status == 0) {
         status = queue_lock_all(&u);
     }
+    if (status == KIN_E_HANDLE || status == KIN_E_DESTROYED) {
+        shelf_leave(m);
+        return 0;
+    }
     if (status < 0) {
-        return status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? 0 : status;
+        return status;
     }
     if (!message_is_held(m, holder)) {
         *lies = true; /* somebody has taken it meanwhile */

@@ -183,6 +183,7 @@ static void write_slot(queue_user *u, const queue_item *item)
         atomic_store_explicit(&slot[at], item->message_id, memory_order_relaxed);
         atomic_store_explicit(&slot[at + 1], size, memory_order_relaxed);
         atomic_store(&m->position, tail);
+        atomic_store(&m->door, 0);
         atomic_store(&m->queue, u->id);
         atomic_store(&m->object.owner, u->id);
         size = RING_REFERENCE;

@@ -3,22 +3,24 @@
 
 typedef _Atomic uint64_t link;
 
-int shelf_create(uint64_t *id, uint64_t owner)
+int shelf_create(sync *p)
 {
+    uint64_t id = 0;
     object *o = NULL;
     int status = object_create(&o, sizeof(shelf));
     if (status == 0) {
-        status = object_publish(o, KIND_PART, owner, id);
+        status = object_publish(o, KIND_PART, atomic_load(&p->id), &id);
         if (status < 0) {
             object_drop(o);
         }
     }
+    atomic_store(&p->part, id);
     return status;
 }
 
 shelf *shelf_of(queue_user *u)
 {
-    return arena_at(object_place(atomic_load_explicit(&u->d->part, memory_order_relaxed)));
+    return arena_at(object_place(atomic_load_explicit(&u->p->part, memory_order_relaxed)));
 }
 
 static message *at(uint64_t offset)
@@ -127,6 +129,7 @@ void shelf_put(queue_user *u, message *m, int64_t priority, bool back)
     if (!back) {
         atomic_store(&m->deliveries, 0);
     }
+    atomic_store(&m->door, u->p_id);
     atomic_store(&m->queue, u->id);
     atomic_store(&m->object.owner, u->id);
     insert(s, m);
@@ -250,20 +253,42 @@ void shelf_repair(queue_user *u)
     atomic_store(&s->waiting, waiting);
 }
 
-void shelf_destroy(queue_user *u, uint64_t part)
+void shelf_clear(queue_user *u)
 {
-    (void) u;
-    shelf *s = arena_at(object_place(part));
-    message *m = first_of(s);
-    /* Should this be cut short, the rest is found as parts of what is not there any more. */
-    for (int level = 0; level < MESSAGE_LEVELS; level++) {
+    shelf *s = shelf_of(u);
+    for (int level = 1; level < MESSAGE_LEVELS; level++) {
         atomic_store(&s->heads[level], 0);
     }
-    while (m != NULL) {
-        message *next = next_of(m);
-        if (atomic_load(&m->state) == MESSAGE_WAITS) {
-            (void) object_destroy(message_id(m)); /* nobody else has it */
+    for (message *m = first_of(s); m != NULL; m = first_of(s)) {
+        uint64_t id = message_id(m);
+        uint32_t state = atomic_load(&m->state);
+        bool over = state == MESSAGE_WAITS || state == MESSAGE_COPIED;
+        if (over) {
+            /* Should this be cut short, it is found as a part of what is not there any more. */
+            atomic_store(&m->object.owner, u->id);
         }
-        m = next;
+        atomic_store(&s->heads[0], atomic_load(&m->links[0]));
+        if (over) {
+            (void) object_destroy(id); /* nobody has a handle to it */
+        }
     }
+}
+
+/* Whoever destroys the queue has the latch while messages stand on the shelf, and should it have
+   died, whoever gets the latch goes on with that. */
+void shelf_leave(message *m)
+{
+    uint64_t state;
+    uint64_t id = atomic_load(&m->queue);
+    queue_user u = {.id = id, .p_id = atomic_load(&m->door), .t = thread_known()};
+    u.p = u.p_id != 0 ? sync_find(u.p_id, KIND_QUEUE_PUT) : NULL;
+    u.d = sync_find_place(id);
+    if (id == 0 || u.p == NULL || u.d == NULL || u.t == NULL ||
+        latch_wait(u.p, u.p_id, u.t, INT64_MAX, 0) < 0) {
+        return;
+    }
+    if (!queue_is_there(&u, &state)) {
+        shelf_clear(&u);
+    }
+    queue_unlock(&u);
 }

@@ -23,8 +23,8 @@ typedef struct shelf {
     uint64_t sequence;        /* numbers those that come, and those that are taken */
 } shelf;
 
-/* A shelf for a queue that is being made. */
-int shelf_create(uint64_t *id, uint64_t owner);
+/* A shelf for a queue that is being made: the part of its KIN_QUEUE_PUT. */
+int shelf_create(sync *p);
 
 /* Of a queue that is there. */
 shelf *shelf_of(queue_user *u);
@@ -53,7 +53,11 @@ size_t shelf_holders(queue_user *u, uint64_t *holders, size_t most);
 
 void shelf_repair(queue_user *u);
 
-/* Frees all that wait; what is taken stays with those who have it. For good. */
-void shelf_destroy(queue_user *u, uint64_t part);
+/* Takes everything off the shelf of a queue that is not there any more, and frees it; messages that
+   are taken stay with those who have them. May be repeated. */
+void shelf_clear(queue_user *u);
+
+/* Makes sure that a message is on no shelf of a queue that is not there any more. */
+void shelf_leave(message *m);
 
 #endif
