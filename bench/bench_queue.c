@@ -30,7 +30,7 @@ enum { TURNS = 100000 };
 
 static int measure_put_get(figure *f)
 {
-    double samples[SAMPLES];
+    double samples[SAMPLES] = {0};
     char item[ITEM] = {0};
     kin_queue q;
     int status = kin_queue_create(&q, &streaming);
@@ -432,7 +432,7 @@ static int hand_over_untouched(kin_queue q)
 static int measure_handover_only(figure *f)
 {
     enum { TIMES = 2000 };
-    double samples[SAMPLES];
+    double samples[SAMPLES] = {0};
     kin_queue q;
     int status = kin_queue_create(&q, NULL);
     for (int i = 0; i < SAMPLES && status == 0; i++) {
