@@ -118,6 +118,7 @@ static int take_inline(queue_user *u, queue_request *r, ring_slot *slot, uint64_
     }
     if (r->wish == QUEUE_TAKE) {
         r->taken = r->spare;
+        atomic_store(&r->taken->deliveries, 1);
         r->spare = NULL;
     }
     return 0;

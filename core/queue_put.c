@@ -4,7 +4,8 @@
 #include "core/ring.h"
 #include "core/shelf.h"
 
-enum { RUN = 64 }; /* items that are put with the latch in one go */
+/* Items that are put with the latch in one go; slots of the smallest ring that follows another. */
+enum { RUN = 64, LEAST_LOG = 4 };
 
 /* Slots that getters have read lately are asked for so many items before they are needed: an atomic
    operation waits for all that has been written before it. */
@@ -43,6 +44,17 @@ int queue_put_locked(queue_user *u, queue_item *item)
     return (u->state & QUEUE_SHELF) != 0 ? put_on_shelf(u, item) : ring_put(u, item);
 }
 
+/* As large as it is asked for, or as there is memory for. */
+static int make_ring(queue_user *u, queue_item *item)
+{
+    int status = KIN_E_NOMEM;
+    for (uint32_t log = item->grow; status == KIN_E_NOMEM && log >= LEAST_LOG; log--) {
+        status = ring_create(&item->spare, log, ring_stride(ring_of(u->p)));
+        item->spare_log = log;
+    }
+    return status;
+}
+
 int queue_put_once(queue_user *u, queue_item *item)
 {
     for (;;) {
@@ -57,11 +69,10 @@ int queue_put_once(queue_user *u, queue_item *item)
         if (status != QUEUE_GROW) {
             return status;
         }
-        status = ring_create(&item->spare, item->grow, ring_stride(ring_of(u->p)));
+        status = make_ring(u, item);
         if (status < 0) {
             return status;
         }
-        item->spare_log = item->grow;
     }
 }
 

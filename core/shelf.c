@@ -155,7 +155,6 @@ void shelf_take(queue_user *u, message *m)
     shelf *s = shelf_of(u);
     message *next = next_of(m);
     atomic_store(&m->taken, ++s->sequence);
-    atomic_fetch_add(&m->deliveries, 1);
     /* Until the last of these stores its recovery finds that it waits there still. */
     atomic_store(&m->holder, member_self());
     atomic_store(&m->object.owner, 0);
@@ -168,6 +167,7 @@ void shelf_take(queue_user *u, message *m)
         take_off(s, m);
         atomic_store(&m->queue, 0);
     }
+    atomic_fetch_add(&m->deliveries, 1);
     count_waiting(s, m, false);
 }
 
@@ -199,8 +199,11 @@ void shelf_remove(queue_user *u, message *m, enum message_state state)
 
 message *shelf_oldest_copied(queue_user *u)
 {
+    shelf *s = shelf_of(u);
     message *oldest = NULL;
-    for (message *m = first_of(shelf_of(u)); m != NULL; m = next_of(m)) {
+    uint64_t left = s->taken;
+    for (message *m = first_of(s); m != NULL && left > 0; m = next_of(m)) {
+        left -= atomic_load(&m->state) != MESSAGE_WAITS;
         if (atomic_load(&m->state) == MESSAGE_COPIED && message_is_held(m, member_self()) &&
             (oldest == NULL || atomic_load(&m->taken) < atomic_load(&oldest->taken))) {
             oldest = m;
@@ -212,7 +215,10 @@ message *shelf_oldest_copied(queue_user *u)
 size_t shelf_holders(queue_user *u, uint64_t *holders, size_t most)
 {
     size_t count = 0;
-    for (message *m = first_of(shelf_of(u)); m != NULL && count < most; m = next_of(m)) {
+    shelf *s = shelf_of(u);
+    uint64_t left = s->taken;
+    for (message *m = first_of(s); m != NULL && left > 0 && count < most; m = next_of(m)) {
+        left -= atomic_load(&m->state) != MESSAGE_WAITS;
         uint64_t holder = atomic_load(&m->holder);
         bool known = holder == 0 || holder == member_self();
         for (size_t i = 0; i < count && !known; i++) {
