@@ -47,11 +47,12 @@ int queue_put_locked(queue_user *u, queue_item *item)
 /* As large as it is asked for, or as there is memory for. */
 static int make_ring(queue_user *u, queue_item *item)
 {
-    int status = KIN_E_NOMEM;
-    for (uint32_t log = item->grow; status == KIN_E_NOMEM && log >= LEAST_LOG; log--) {
-        status = ring_create(&item->spare, log, ring_stride(ring_of(u->p)));
-        item->spare_log = log;
+    uint32_t log = item->grow;
+    int status = ring_create(&item->spare, log, ring_stride(ring_of(u->p)));
+    while (status == KIN_E_NOMEM && log > LEAST_LOG) {
+        status = ring_create(&item->spare, --log, ring_stride(ring_of(u->p)));
     }
+    item->spare_log = log;
     return status;
 }
 
