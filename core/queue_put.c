@@ -195,34 +195,36 @@ static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size
     return true;
 }
 
-static inline bool put_quickly(sync *d, uint64_t id, thread_self *t, const void *data, size_t size)
+/* In a thread that is known. */
+static inline bool put_quickly(sync *d, uint64_t id, const void *data, size_t size)
 {
+    uint64_t token = thread_own.token;
     uint64_t base = sync_base(id);
     uint64_t p_id = queue_put_id(d);
     sync *p = sync_find(p_id, KIND_QUEUE_PUT);
     sync *c = sync_find_place(queue_get_id(d));
     if (p == NULL || c == NULL || atomic_load_explicit(&d->state, memory_order_relaxed) != base ||
-        !latch_take(p, sync_base(p_id), t->token)) {
+        !latch_take(p, sync_base(p_id), token)) {
         return false;
     }
     /* As long as the latch is held the queue stays what it is. */
     bool done = atomic_load_explicit(&d->state, memory_order_acquire) == base &&
                 atomic_load_explicit(&d->id, memory_order_relaxed) == id &&
                 write_quickly(p, c, data, size, AHEAD);
-    uint64_t owned = sync_base(p_id) | t->token;
+    uint64_t owned = sync_base(p_id) | token;
     /* Whoever then looks for sleepers has stored before what those look at. */
     if (!atomic_compare_exchange_strong(&p->state, &owned, sync_base(p_id))) {
-        (void) latch_release(p, p_id, t, 0);
+        (void) latch_release(p, p_id, &thread_own, 0);
     }
     return done;
 }
 
 int kin_queue_put(kin_queue queue, const void *data, size_t size, int timeout_ms)
 {
-    thread_self *t = thread_known();
-    sync *d = t != NULL && (data != NULL || size == 0) ? sync_find(queue.id, KIND_QUEUE) : NULL;
+    bool quick = thread_known() != NULL && (data != NULL || size == 0);
+    sync *d = quick ? sync_find(queue.id, KIND_QUEUE) : NULL;
     queue_gets = 0;
-    if (d != NULL && put_quickly(d, queue.id, t, data, size)) {
+    if (d != NULL && put_quickly(d, queue.id, data, size)) {
         error_clear();
         queue_tell_getters(d, 1);
         return 0;
