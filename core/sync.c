@@ -273,4 +273,5 @@ void sync_set_up(void)
     thread_set_death(died);
     death_register_extra(recover);
     thread_set_end(look_at_all);
+    member_set_cancelled(look_at_all);
 }
