@@ -315,7 +315,10 @@ static int look_at_stream(const pipe_end *p, bool sends)
         return pipe_is_alone(p);
     }
     int status = pipe_stream_receive(p, NULL, 0, 0, &done, 0);
-    return status == KIN_E_TIMEOUT ? 0 : status == 0 ? 1 : KIN_E_HANDLE;
+    if (status == KIN_E_TIMEOUT) {
+        return 0;
+    }
+    return status == 0 || status == KIN_E_CLOSED ? 1 : status;
 }
 
 static int look_among(uint64_t id, void *watch, bool well)
