@@ -64,6 +64,7 @@ static void look_at_owner(sync *e, uint64_t id)
 {
     uint64_t state = atomic_load(&e->state);
     if ((state & SYNC_MASK) != sync_base(id)) {
+        sync_look_at_keeper(e); /* it is being closed */
         return;
     }
     uint64_t owner = owner_of(state);

@@ -192,6 +192,15 @@ int sync_destroy(uint64_t id, enum object_kind kind)
     return 0;
 }
 
+void sync_look_at_keeper(sync *s)
+{
+    uint64_t keeper = atomic_load(&s->keeper);
+    uint64_t its = keeper & ~DESTROYING;
+    if (keeper != its && (keeper & KNOWN) == 0 && its != member_self()) {
+        (void) death_check(its);
+    }
+}
+
 void sync_each(void (*visit)(sync *s, uint64_t id, void *context), void *context)
 {
     uint32_t entries = arena_entries(ARENA_SYNCS);

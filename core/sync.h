@@ -94,6 +94,9 @@ void sync_drop(sync *s);
    live any more. KIN_E_HANDLE if it is not there. Its part, if it has one, is destroyed. */
 int sync_destroy(uint64_t id, enum object_kind kind);
 
+/* Whoever is ending it may have been killed at that: looks, for one who waits for it to be done. */
+void sync_look_at_keeper(sync *s);
+
 /* Calls visit for each sync that is there. What it is given may cease to be at any moment. Needs no
    record for the thread. */
 void sync_each(void (*visit)(sync *s, uint64_t id, void *context), void *context);
