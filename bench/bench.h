@@ -23,6 +23,7 @@ extern const benchmark arena_benchmarks[];
 extern const benchmark process_benchmarks[];
 extern const benchmark pool_benchmarks[];
 extern const benchmark sync_benchmarks[];
+extern const benchmark pipe_benchmarks[];
 
 /* The median of `count` samples, which it sorts. */
 double bench_median(double *samples, size_t count);

@@ -11,7 +11,7 @@
 
 /* The first are measured while the arena is as a program finds it. */
 static const benchmark *const tables[] = {memory_benchmarks, arena_benchmarks, process_benchmarks,
-                                          pool_benchmarks, sync_benchmarks};
+                                          pool_benchmarks,   sync_benchmarks,  pipe_benchmarks};
 
 static int compare(const void *a, const void *b)
 {
