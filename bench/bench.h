@@ -23,6 +23,10 @@ extern const benchmark arena_benchmarks[];
 extern const benchmark process_benchmarks[];
 extern const benchmark pool_benchmarks[];
 extern const benchmark sync_benchmarks[];
+extern const benchmark queue_benchmarks[];
+extern const benchmark shm_benchmarks[];
+extern const benchmark shared_benchmarks[];
+extern const benchmark table_benchmarks[];
 extern const benchmark pipe_benchmarks[];
 
 /* The median of `count` samples, which it sorts. */

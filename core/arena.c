@@ -10,7 +10,7 @@ arena_view arena_now = {NULL, 0, &no_entries};
 #define ARENA_MAGIC UINT64_C(0x616e6572616e696b) /* "kinarena" */
 
 /* Of members and threads there are NEAR_BYTES beside the header. */
-enum { ALIGNMENT = 65536, SMALLEST = 1 << 20, LAYOUT_VERSION = 2, NEAR_BYTES = 8192 };
+enum { ALIGNMENT = 65536, SMALLEST = 1 << 20, LAYOUT_VERSION = 3, NEAR_BYTES = 8192 };
 
 /* Of the arena no more than so much is set aside for syncs, and never more than so many. */
 enum { SYNCS_SHARE = 64, MOST_SYNCS = 1 << 22 };
@@ -302,6 +302,7 @@ int arena_allocate(uint64_t *block, uint64_t size, unsigned flags)
     unsigned stripe = platform_thread_stripe();
     int class = slab_class(size);
     unsigned object = (flags & ARENA_OBJECT) != 0 ? SIZE_CLASSES : 0;
+    bool fresh = false;
     int status;
     if (class >= 0) {
         status = slab_allocate(block, (unsigned) class + object, stripe);
@@ -310,11 +311,12 @@ int arena_allocate(uint64_t *block, uint64_t size, unsigned flags)
     } else {
         uint32_t number;
         status = span_allocate(&number, (uint32_t) ((size + UNIT_SIZE - 1) >> UNIT_SHIFT),
-                               object != 0 ? OBJECT_SPAN : 0);
+                               object != 0 ? OBJECT_SPAN : 0, &fresh);
         *block = status == 0 ? unit_offset(number) : 0;
     }
-    if (status == 0 && (flags & ARENA_ZERO) != 0) {
-        memset(arena_at(*block), 0, (size_t) size);
+    if (status == 0 && (flags & ARENA_ZERO) != 0 && !fresh) {
+        uint64_t first = object != 0 ? ARENA_FIRST : 0;
+        memset(arena_at(*block + first), 0, (size_t) (size - first));
     }
     return status;
 }
@@ -370,6 +372,18 @@ int arena_publish(uint64_t block)
     return status;
 }
 
+bool arena_is_published(uint64_t block)
+{
+    uint32_t number;
+    uint64_t head;
+    if (!find_span(block, &number, &head)) {
+        return false;
+    }
+    return head_kind(head) == HEAD_SLAB
+               ? slab_is_published(number, head, block)
+               : is_large_block(block, number, head) && (head & HEAD_PUBLISHED) != 0;
+}
+
 int arena_free(uint64_t block)
 {
     uint32_t number;
@@ -381,6 +395,26 @@ int arena_free(uint64_t block)
         return slab_free(number, head, block);
     }
     return is_large_block(block, number, head) ? span_free(number) : KIN_E_INVALID;
+}
+
+int arena_resize(uint64_t block, uint64_t size)
+{
+    uint32_t number;
+    uint64_t head;
+    if (!find_span(block, &number, &head)) {
+        return KIN_E_INVALID;
+    }
+    if (head_kind(head) == HEAD_SLAB) {
+        return size <= slab_block_size(head_class(head)) ? 0 : KIN_E_NOMEM;
+    }
+    if (!is_large_block(block, number, head)) {
+        return KIN_E_INVALID;
+    }
+    if (size > heap.memory.size) {
+        return KIN_E_NOMEM;
+    }
+    uint32_t length = size > UNIT_SIZE ? (uint32_t) ((size + UNIT_SIZE - 1) >> UNIT_SHIFT) : 1;
+    return length > head_length(head) ? span_grow(number, length) : span_shrink(number, length);
 }
 
 uint64_t arena_block_size(uint64_t block)
@@ -414,12 +448,14 @@ static int recover_span(uint32_t number, uint64_t head)
     uint64_t page = platform_memory_page_size();
     uint64_t start = round_up(unit_offset(number), page);
     uint64_t end = unit_offset(number + length) / page * page;
-    if (start < end) {
-        /* If it cannot be given back it stays, and is used again with the span. */
-        (void) platform_memory_release(&heap.memory, (size_t) start, (size_t) (end - start));
-    }
+    /* If it cannot be given back it stays, and is used again with the span. */
+    bool kept = start < end &&
+                platform_memory_release(&heap.memory, (size_t) start, (size_t) (end - start)) < 0;
     int status = arena_lock();
     if (status == 0) {
+        if (kept) {
+            heap.header->unclean = 1;
+        }
         span_make_free(number, length, false);
     }
     return status;

@@ -70,15 +70,30 @@ void arena_unlock(void);
 
 enum { ARENA_ZERO = 1, ARENA_OBJECT = 2 };
 
-/* Allocates a private block, aligned to 64 bytes. flags: ARENA_ZERO fills it with
-   zeros; ARENA_OBJECT says that it is for an object with a handle (see object.h). KIN_E_NOMEM. */
+/* Bytes at the beginning of an object's block that are the object's own affair, zero or not: others
+   may look at them at any time. */
+enum { ARENA_FIRST = 32 };
+
+/* Allocates a private block, aligned to 64 bytes. flags: ARENA_ZERO fills it with zeros, which
+   memory that the system has just given has already; ARENA_OBJECT says that it is for an object
+   with a handle (see object.h), of at least ARENA_FIRST bytes. KIN_E_NOMEM. */
 int arena_allocate(uint64_t *block, uint64_t size, unsigned flags);
 
 /* Lets a private block outlive its maker. */
 int arena_publish(uint64_t block);
 
+/* False for a block that is private or free: of one that a dead member has not published nobody but
+   its recovery may dispose. `block` may be anything. */
+bool arena_is_published(uint64_t block);
+
 /* Frees a block, private or not. KIN_E_INVALID for anything that is not a block. */
 int arena_free(uint64_t block);
+
+/* Makes a block hold `size` bytes where it is: if that is more than it held, what is added is zero;
+   if it is less, what is not needed is given back. One thread at a time, which keeps the block from
+   being freed. KIN_E_NOMEM if there is no room behind it: then it is as before. Killed in it, the
+   block holds as much as before, as afterwards, or something between. */
+int arena_resize(uint64_t block, uint64_t size);
 
 /* The next offset at which a part of a block can begin, aligned as the block is. */
 static inline uint64_t arena_align(uint64_t offset)

@@ -151,6 +151,7 @@ static bool walk_on(walk *w)
     case KIND_LOCK:
     case KIND_RLOCK:
     case KIND_RWLOCK:
+    case KIND_ARRAY:
         return step_to_owner(w, h);
     case KIND_PROCESS:
         return step_to_process(w, h);

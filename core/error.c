@@ -36,6 +36,7 @@ static const struct {
 } statuses[] = {
     {KIN_OK, "KIN_OK", "success"},
     {KIN_OWNER_DIED, "KIN_OWNER_DIED", "acquired; the owner before died while it held it"},
+    {KIN_EXISTED, "KIN_EXISTED", "opened; it was there already"},
     {KIN_E_INVALID, "KIN_E_INVALID", "an argument is not valid"},
     {KIN_E_HANDLE, "KIN_E_HANDLE",
      "the handle is stale, forged, of another kind or of another family"},
@@ -69,6 +70,7 @@ static const struct {
     {KIN_E_CANCELLED, "KIN_E_CANCELLED", "cancelled before it ran"},
     {KIN_E_NOT_OWNER, "KIN_E_NOT_OWNER", "the caller does not own it"},
     {KIN_E_LIMIT, "KIN_E_LIMIT", "a limit is reached"},
+    {KIN_E_EXISTS, "KIN_E_EXISTS", "it exists already"},
 };
 
 enum { STATUSES = sizeof statuses / sizeof *statuses };

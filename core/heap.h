@@ -1,5 +1,5 @@
 /* How the arena is laid out, and why a kill at any instruction leaves it whole. Private to arena.c,
-   span.c, slab.c.
+   span.c, span_resize.c, slab.c.
 
    Layout: the unit table, which grows downwards from the header; the header; the first members and
    threads; the heap, divided into units of 8 KiB; the tables of owners, members and threads. Each
@@ -101,6 +101,7 @@ typedef struct heap_header {
         bins[2][BINS]; /* free spans, not committed and committed, by the logarithm of their length;
                                  unit number + 1 */
     uint64_t free_committed; /* units in free spans whose memory is committed */
+    uint32_t unclean;        /* free memory that is not committed may not be zero; never undone */
 } heap_header;
 
 /* This process's view. */
@@ -169,12 +170,25 @@ static inline uint64_t unit_offset(uint32_t number)
 void list_push(uint32_t *first, uint32_t number);
 void list_remove(uint32_t *first, uint32_t number);
 
-/* span.c. All but span_allocate and span_free expect the lock to be held. */
+/* span.c. All expect the lock to be held but those that take it themselves. */
 
-/* Allocates a private span of `length` units, committed. Takes the lock itself. `class` is
-   OBJECT_SPAN for a large object, else 0. */
+/* Allocates a private span of `length` units, committed; *fresh: the system has just given its
+   memory, which is zero. Takes the lock itself. `class` is OBJECT_SPAN for a large object, else
+   0. */
 enum { OBJECT_SPAN = SIZE_CLASSES };
-int span_allocate(uint32_t *number, uint32_t length, unsigned class);
+int span_allocate(uint32_t *number, uint32_t length, unsigned class, bool *fresh);
+
+/* Makes a private span of units that are free and begin at `number`, or are added to the chain
+   there: at most as many as are asked for, or COMMIT_UNITS. 0; 1 if they are committed; KIN_E_NOMEM
+   if there are none. */
+int span_take_at(uint32_t number, uint32_t length, uint32_t *taken);
+
+/* Makes a private span's memory usable, and keeps only the first `length` of its `taken` units; if
+   it cannot, the span is free again. Takes the lock itself. */
+int span_commit(uint32_t number, uint32_t taken, uint32_t length, unsigned class);
+
+/* True if memory of the heap that is not committed will be zero when it is. */
+bool span_is_fresh(void);
 
 /* Frees a large block; takes the lock itself. KIN_E_INVALID if it is none. */
 int span_free(uint32_t number);
@@ -190,6 +204,13 @@ void span_repair(void);
    lock itself. */
 int span_give_back(uint64_t keep);
 
+/* span_resize.c. Make a large block that is in use longer or shorter where it is. For one thread at
+   a time of those that keep the block from being freed. Take the lock themselves. */
+
+/* What is added is zero. KIN_E_NOMEM if what lies behind it is not free; then it is as before. */
+int span_grow(uint32_t number, uint32_t length);
+int span_shrink(uint32_t number, uint32_t length);
+
 /* slab.c */
 
 /* The class for a block of `size` bytes, or -1 if it is too large for any. */
@@ -198,6 +219,7 @@ uint32_t slab_block_size(unsigned class);
 uint32_t slab_block_count(unsigned class);
 int slab_allocate(uint64_t *block, unsigned class, unsigned stripe);
 int slab_publish(uint32_t number, uint64_t head, uint64_t block);
+bool slab_is_published(uint32_t number, uint64_t head, uint64_t block);
 int slab_free(uint32_t number, uint64_t head, uint64_t block);
 
 /* Two bits of block `index`. */

@@ -15,7 +15,7 @@ enum { LINE_SIZE = 1536, TRIES = 16, NS_IN_MS = 1000000 };
 
 static bool is_latch(enum object_kind kind)
 {
-    return kind == KIND_LOCK || kind == KIND_RLOCK || kind == KIND_RWLOCK;
+    return kind == KIND_LOCK || kind == KIND_RLOCK || kind == KIND_RWLOCK || kind == KIND_ARRAY;
 }
 
 /* What is known of an owner. */
@@ -40,7 +40,8 @@ static bool look_at_owner(sync *s, uint64_t id, owning *o)
             o->token = 0;
             return true;
         }
-        o->depth = object_kind_of(id) == KIND_RLOCK ? atomic_load(&s->depth) : 1;
+        bool recursive = object_kind_of(id) == KIND_RLOCK || object_kind_of(id) == KIND_ARRAY;
+        o->depth = recursive ? atomic_load(&s->depth) : 1;
         o->site = atomic_load(&s->site);
         if (latch_owner(atomic_load(&s->state)) == o->token) {
             break;

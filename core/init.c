@@ -2,10 +2,12 @@
 #include "core/barrier.h"
 #include "core/condition.h"
 #include "core/deadlock.h"
+#include "core/dict.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/forkserver.h"
 #include "core/group.h"
+#include "core/list.h"
 #include "core/log.h"
 #include "core/pipe.h"
 #include "core/pool.h"
@@ -61,6 +63,9 @@ static int set_up(void)
     barrier_set_up();
     lock_set_up();
     rwlock_set_up();
+    array_set_up();
+    list_set_up();
+    dict_set_up();
     process_set_up();
     process_watch_set_up();
     group_set_up();

@@ -1,8 +1,8 @@
 /* Locks and recursive locks: a latch and little else. What nobody contends is done here with one
    compare-and-swap; the rest in latch.c. */
+#include "core/lock.h"
+
 #include "core/deadlock.h"
-#include "core/error.h"
-#include "core/latch.h"
 
 #include <kin/lock.h>
 
@@ -42,8 +42,8 @@ int kin_rlock_destroy(kin_rlock lock)
 }
 
 /* The ways that are not the usual one are kept out of it. */
-static KIN_COLD int acquire_slowly(uint64_t id, enum object_kind kind, int timeout_ms,
-                                   const void *site)
+KIN_COLD int lock_acquire_slowly(uint64_t id, enum object_kind kind, int timeout_ms,
+                                 const void *site)
 {
     error_clear();
     int status = 0;
@@ -67,7 +67,7 @@ static KIN_COLD int acquire_slowly(uint64_t id, enum object_kind kind, int timeo
     return status;
 }
 
-static KIN_COLD int release_slowly(uint64_t id, enum object_kind kind)
+KIN_COLD int lock_release_slowly(uint64_t id, enum object_kind kind)
 {
     error_clear();
     int status = 0;
@@ -91,7 +91,7 @@ int kin_lock_acquire(kin_lock lock, int timeout_ms)
     sync *s = sync_find(lock.id, KIND_LOCK);
     thread_self *t = thread_known();
     if (s == NULL || t == NULL || !latch_take(s, sync_base(lock.id), t->token)) {
-        return acquire_slowly(lock.id, KIND_LOCK, timeout_ms, __builtin_return_address(0));
+        return lock_acquire_slowly(lock.id, KIND_LOCK, timeout_ms, __builtin_return_address(0));
     }
     error_clear();
     t->held++;
@@ -104,7 +104,7 @@ int kin_lock_release(kin_lock lock)
     sync *s = sync_find(lock.id, KIND_LOCK);
     thread_self *t = thread_known();
     if (s == NULL || t == NULL || !latch_give(s, sync_base(lock.id), t->token)) {
-        return release_slowly(lock.id, KIND_LOCK);
+        return lock_release_slowly(lock.id, KIND_LOCK);
     }
     error_clear();
     t->held--;
@@ -112,57 +112,14 @@ int kin_lock_release(kin_lock lock)
     return 0;
 }
 
-/* True if the calling thread owns it: then it stays so. */
-static inline bool is_mine(sync *s, uint64_t id, const thread_self *t)
-{
-    uint64_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
-    return (state & SYNC_MASK) == sync_base(id) && latch_owner(state) == t->token;
-}
-
 int kin_rlock_acquire(kin_rlock lock, int timeout_ms)
 {
-    sync *s = sync_find(lock.id, KIND_RLOCK);
-    thread_self *t = thread_known();
-    if (s != NULL && t != NULL) {
-        if (latch_take(s, sync_base(lock.id), t->token)) {
-            error_clear();
-            t->held++;
-            atomic_store_explicit(&s->depth, 1, memory_order_relaxed);
-            latch_note_site(s, __builtin_return_address(0));
-            return 0;
-        }
-        if (is_mine(s, lock.id, t)) {
-            error_clear();
-            uint32_t depth = atomic_load_explicit(&s->depth, memory_order_relaxed);
-            if (depth == UINT32_MAX) {
-                return KIN_E_LIMIT;
-            }
-            atomic_store_explicit(&s->depth, depth + 1, memory_order_relaxed);
-            return 0;
-        }
-    }
-    return acquire_slowly(lock.id, KIND_RLOCK, timeout_ms, __builtin_return_address(0));
+    return lock_acquire_again(lock.id, KIND_RLOCK, timeout_ms, __builtin_return_address(0));
 }
 
 int kin_rlock_release(kin_rlock lock)
 {
-    sync *s = sync_find(lock.id, KIND_RLOCK);
-    thread_self *t = thread_known();
-    if (s != NULL && t != NULL) {
-        uint32_t depth = atomic_load_explicit(&s->depth, memory_order_relaxed);
-        if (depth > 1 && is_mine(s, lock.id, t)) {
-            error_clear();
-            atomic_store_explicit(&s->depth, depth - 1, memory_order_relaxed);
-            return 0;
-        }
-        if (latch_give(s, sync_base(lock.id), t->token)) {
-            error_clear();
-            t->held--;
-            latch_given(t);
-            return 0;
-        }
-    }
-    return release_slowly(lock.id, KIND_RLOCK);
+    return lock_release_again(lock.id, KIND_RLOCK);
 }
 
 void lock_set_up(void)

@@ -8,6 +8,8 @@
 
 #define OBJECT_LEFT UINT64_MAX
 
+_Static_assert(sizeof(object) == ARENA_FIRST, "what is not zeroed with the rest");
+
 static object *object_at(uint64_t id)
 {
     return arena_at(object_place(id));
@@ -23,7 +25,8 @@ uint64_t object_make_id(uint64_t offset, enum object_kind kind)
 int object_create_bare(object **created, uint64_t size, uint64_t zeroed)
 {
     uint64_t block;
-    int status = arena_allocate(&block, size, ARENA_OBJECT);
+    int status =
+        arena_allocate(&block, size, zeroed < size ? ARENA_OBJECT : ARENA_OBJECT | ARENA_ZERO);
     if (status < 0) {
         return status;
     }
@@ -32,7 +35,9 @@ int object_create_bare(object **created, uint64_t size, uint64_t zeroed)
     atomic_store(&o->id, 0);
     atomic_store(&o->destroyer, 0);
     atomic_store(&o->owner, 0);
-    memset(o + 1, 0, (size_t) zeroed - sizeof *o);
+    if (zeroed < size) {
+        memset(o + 1, 0, (size_t) zeroed - sizeof *o);
+    }
     *created = o;
     return 0;
 }
@@ -244,7 +249,12 @@ static int recover_block(uint64_t block, void *context)
     uint64_t owner = atomic_load(&o->owner);
     if ((id & DYING) == 0) {
         uint64_t noted = dead;
-        (void) atomic_compare_exchange_strong(&o->destroyer, &noted, 0);
+        if (atomic_compare_exchange_strong(&o->destroyer, &noted, member_self())) {
+            /* Who came after the dead one has been told that it is gone. */
+            atomic_store(&o->id, id | DYING);
+            finish(id);
+            return 0;
+        }
         int status = owner != 0 && !object_is_there(owner) ? object_destroy(id) : 0;
         return status == KIN_E_HANDLE ? 0 : status; /* somebody else did: as good */
     }

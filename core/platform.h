@@ -62,11 +62,46 @@ int platform_memory_commit(const platform_memory *memory, size_t offset, size_t 
    is committed again. */
 int platform_memory_release(const platform_memory *memory, size_t offset, size_t size);
 
+/* Bytes of a huge page, a power of two; 0 if this mapping cannot have any. */
+size_t platform_memory_huge_page_size(const platform_memory *memory);
+
+/* Has the whole huge pages of [offset, offset + size), which is committed, be such, or the memory
+   of it lie at a node of the system's. What it holds stays. KIN_E_UNSUPPORTED when the system does
+   not do it; there may be no such node. Nothing of it concerns what is committed there later. */
+int platform_memory_use_huge_pages(const platform_memory *memory, size_t offset, size_t size);
+int platform_memory_use_node(const platform_memory *memory, size_t offset, size_t size,
+                             uint32_t node);
+
 /* Bytes that the system has given to the object; 0 where it cannot tell. */
 uint64_t platform_memory_usage(const platform_memory *memory);
 
 /* Unmaps and closes. */
 void platform_memory_detach(platform_memory *memory);
+
+/* ---- shm.c: memory with a name, for processes that are of no family ---- */
+
+typedef struct platform_shm {
+    unsigned char *base; /* aligned to a page */
+    size_t size;         /* as it was asked for */
+    intptr_t object;     /* what keeps the name where it goes with the last one that has it open */
+} platform_shm;
+
+enum { PLATFORM_SHM_MODE = 0600 };
+
+/* Makes it, with at most PTRDIFF_MAX zero bytes, all of them committed; `name` has been checked by
+   the core, `mode` is POSIX's or 0 for PLATFORM_SHM_MODE. Others see all of it or nothing, also if
+   this process is killed. KIN_E_EXISTS; KIN_E_BUSY when another process has been making it for a
+   second; KIN_E_NOMEM, KIN_E_PERMISSION, KIN_E_DESCRIPTORS, KIN_E_UNSUPPORTED, KIN_E_SYSTEM, after
+   which nothing is left. */
+int platform_shm_create(platform_shm *shm, const char *name, size_t size, uint32_t mode,
+                        bool read_only);
+
+/* Opens it. KIN_E_NOT_FOUND (also while it is being made), and the errors above. */
+int platform_shm_open(platform_shm *shm, const char *name, bool read_only);
+void platform_shm_close(platform_shm *shm);
+
+/* Takes the name away; nothing where it goes by itself. */
+int platform_shm_unlink(const char *name);
 
 /* ---- mutex.c: one lock in shared memory whose owner may die ---- */
 

@@ -11,10 +11,10 @@ enum { ITEM_DEFAULT = 120, ITEM_LEAST = 16, SLOTS_AT_FIRST = 16 };
 
 /* ---- the latches ---- */
 
-int queue_enter(queue_user *u, uint64_t id)
+int queue_enter(queue_user *u, uint64_t id, int timeout_ms)
 {
     int status = 0;
-    *u = (queue_user){.d = sync_find(id, KIND_QUEUE), .id = id};
+    *u = (queue_user){.d = sync_find(id, KIND_QUEUE), .id = id, .timeout_ms = timeout_ms};
     if (u->d == NULL) {
         return sync_missing();
     }
@@ -31,12 +31,12 @@ int queue_enter(queue_user *u, uint64_t id)
     return whole ? 0 : KIN_E_HANDLE;
 }
 
-int64_t queue_patience(int timeout_ms)
+int64_t queue_patience(const queue_user *u)
 {
-    if (timeout_ms < 0) {
+    if (u->timeout_ms < 0) {
         return INT64_MAX;
     }
-    int64_t wanted = (int64_t) timeout_ms * 1000000;
+    int64_t wanted = (int64_t) u->timeout_ms * 1000000;
     return platform_clock_ns() + (wanted > TRY_NS ? wanted : TRY_NS);
 }
 
@@ -49,12 +49,12 @@ static void repair(queue_user *u)
     }
 }
 
-int queue_lock(queue_user *u, int64_t deadline_ns)
+int queue_lock(queue_user *u)
 {
     uint64_t state;
     int status = latch_take(u->p, sync_base(u->p_id), u->t->token)
                      ? 0
-                     : latch_wait(u->p, u->p_id, u->t, deadline_ns, 0);
+                     : latch_wait(u->p, u->p_id, u->t, queue_patience(u), 0);
     if (status < 0) {
         return status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? queue_gone(u) : status;
     }
@@ -113,7 +113,7 @@ static bool take_get(queue_user *u)
 int queue_lock_all(queue_user *u)
 {
     for (;;) {
-        int status = queue_lock(u, INT64_MAX);
+        int status = queue_lock(u);
         if (status < 0 || u->c == NULL || take_get(u)) {
             return status;
         }
@@ -325,9 +325,9 @@ static int set_closed(uint64_t id, bool closed)
 {
     queue_user u;
     error_clear();
-    int status = queue_enter(&u, id);
+    int status = queue_enter(&u, id, KIN_FOREVER);
     if (status == 0) {
-        status = queue_lock(&u, INT64_MAX);
+        status = queue_lock(&u);
     }
     if (status < 0) {
         return status;
@@ -357,7 +357,7 @@ int kin_queue_is_closed(kin_queue queue)
 {
     queue_user u;
     error_clear();
-    int status = queue_enter(&u, queue.id);
+    int status = queue_enter(&u, queue.id, KIN_FOREVER);
     return status == 0 ? (u.state & QUEUE_CLOSED) != 0 : status;
 }
 
@@ -367,9 +367,9 @@ int kin_queue_is_closed(kin_queue queue)
 static int count(uint64_t id, queue_user *u, uint64_t *items, bool *is_full)
 {
     error_clear();
-    int status = queue_enter(u, id);
+    int status = queue_enter(u, id, KIN_FOREVER);
     if (status == 0) {
-        status = queue_lock(u, INT64_MAX);
+        status = queue_lock(u);
     }
     if (status < 0) {
         return status;
@@ -418,7 +418,7 @@ static int look_among(uint64_t id, void *watch, bool well)
 {
     (void) watch;
     queue_user u;
-    int status = queue_enter(&u, id);
+    int status = queue_enter(&u, id, KIN_FOREVER);
     if (status < 0) {
         return status;
     }

@@ -82,11 +82,12 @@ typedef struct queue_user {
     uint64_t c_id;
     uint64_t state; /* as it was when it was entered; CLOSED may have changed */
     thread_self *t;
-    bool waited; /* a queue that is not there any more has been destroyed meanwhile */
+    int timeout_ms; /* of the call; a latch is waited for somewhat longer than that */
+    bool waited;    /* a queue that is not there any more has been destroyed meanwhile */
 } queue_user;
 
 /* KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT. */
-int queue_enter(queue_user *u, uint64_t id);
+int queue_enter(queue_user *u, uint64_t id, int timeout_ms);
 
 /* What is said of one that has ceased to be. */
 static inline int queue_gone(const queue_user *u)
@@ -101,9 +102,9 @@ static inline bool queue_is_there(const queue_user *u, uint64_t *state)
     return (*state & SYNC_MASK) == sync_base(u->id) && atomic_load(&u->d->id) == u->id;
 }
 
-/* The latch of those who put: whoever has it finds the queue whole, and it stays. How long it may
-   take says `deadline_ns`. KIN_E_TIMEOUT; as queue_gone. */
-int queue_lock(queue_user *u, int64_t deadline_ns);
+/* The latch of those who put: whoever has it finds the queue whole, and it stays. KIN_E_TIMEOUT; as
+   queue_gone. */
+int queue_lock(queue_user *u);
 void queue_unlock(queue_user *u);
 
 /* Both latches. */
@@ -133,7 +134,7 @@ int queue_put_locked(queue_user *u, queue_item *item);
 int queue_put_once(queue_user *u, queue_item *item);
 
 /* The same as long as it takes. KIN_E_TIMEOUT. */
-int queue_put_item(queue_user *u, queue_item *item, int timeout_ms);
+int queue_put_item(queue_user *u, queue_item *item);
 
 /* What is wanted of an item. */
 enum queue_wish { QUEUE_COPY, QUEUE_LOOK, QUEUE_TAKE };
@@ -148,6 +149,7 @@ typedef struct queue_request {
     size_t spare_size;
     uint64_t spare_id;
     message *looked_at; /* of LOOK: a message that is to be copied, kept meanwhile */
+    uint64_t looked;    /* what will have changed if it has been taken meanwhile */
     object_guard guard;
 } queue_request;
 
@@ -172,7 +174,11 @@ static inline void queue_tell_joiners(sync *d)
 int queue_get_once(queue_user *u, queue_request *r);
 
 /* The same as long as it takes. */
-int queue_get_item(queue_user *u, queue_request *r, int timeout_ms);
+int queue_get_item(queue_user *u, queue_request *r);
+
+/* How many items this thread has got since it has put one: what comes in a stream is worth waiting
+   for a moment longer, until there is more of it. */
+extern _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
 /* A wait for one of a queue's lines: what is tried, and how. */
 typedef struct queue_wait {
@@ -182,15 +188,14 @@ typedef struct queue_wait {
     bool (*is_worth_it)(queue_user *u, void *context); /* a look without a latch; NULL: none */
     void *context;
     int nothing; /* what the attempt gives when it is to be made again */
-    int64_t began;
-    int timeout_ms;
+    bool slowly; /* not to be looked for all the time */
 } queue_wait;
 
-/* Attempts until there is something. KIN_E_TIMEOUT; what the attempt gives. */
+/* Attempts until there is something, or the time of the call is over. KIN_E_TIMEOUT; what the attempt gives. */
 int queue_wait_for(queue_wait *w);
 
-/* Until when a latch may take that is not to be waited for longer than so. */
-int64_t queue_patience(int timeout_ms);
+/* Until when a latch is waited for. */
+int64_t queue_patience(const queue_user *u);
 
 /* Members that have taken something from its shelf, or that have the ends of the pipe that it
    belongs to: looks whether they are there. */

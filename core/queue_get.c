@@ -4,7 +4,14 @@
 #include "core/ring.h"
 #include "core/shelf.h"
 
-enum { RUN = 64 }; /* items that are got with one swap */
+/* Items got with one swap; gets without a put that are a stream; how far that is fetched ahead. */
+enum { RUN = 64, STREAM = 16, AHEAD = 16 };
+
+#if defined __GNUC__
+#define PREFETCH(address) __builtin_prefetch((const void *) (address))
+#else
+#define PREFETCH(address) ((void) (address))
+#endif
 
 /* ---- a ring, without a latch ---- */
 
@@ -42,8 +49,27 @@ static inline int look_at_front(sync *c, uint64_t c_id, front *f)
     }
 }
 
-/* 0; QUEUE_NOTHING, QUEUE_LATCH, KIN_E_TOO_SMALL, KIN_E_HANDLE. `at`: where in a slot the item is. */
-static inline int get_quickly(sync *c, uint64_t c_id, queue_request *r, unsigned at)
+/* In a stream of items those that are known to be there are fetched before they are needed; to ask
+   for others would take them from the one who writes them. How many there are is looked at when
+   those that were known of have been got. */
+static inline void fetch_ahead(sync *d, sync *c, const front *f)
+{
+    uint32_t position = (uint32_t) head_position(f->head);
+    uint32_t known = atomic_load_explicit(&c->depth, memory_order_relaxed);
+    if ((int32_t) (known - position) > AHEAD) {
+        PREFETCH(ring_slot_at(f->descriptor, position + AHEAD));
+    } else if ((int32_t) (known - position) <= 0 && queue_gets > STREAM) {
+        sync *p = sync_find_place(queue_put_id(d));
+        if (p != NULL) {
+            atomic_store_explicit(&c->depth, (uint32_t) ring_tail(p), memory_order_relaxed);
+        }
+    }
+}
+
+/* 0; QUEUE_NOTHING, QUEUE_LATCH, KIN_E_TOO_SMALL, KIN_E_HANDLE. `at`: where in a slot the item is;
+   `taken`: how many are taken, 1 or 0. */
+static inline int get_quickly(sync *d, sync *c, uint64_t c_id, void *buffer, size_t capacity,
+                              size_t *size, unsigned at, unsigned taken)
 {
     for (;;) {
         front f;
@@ -51,20 +77,20 @@ static inline int get_quickly(sync *c, uint64_t c_id, queue_request *r, unsigned
         if (status != 0) {
             return status;
         }
-        uint32_t size = ring_mark_size(f.word);
-        if (size == RING_REFERENCE) {
+        fetch_ahead(d, c, &f);
+        uint32_t has = ring_mark_size(f.word);
+        if (has == RING_REFERENCE) {
             return QUEUE_LATCH;
         }
-        uint64_t next = f.head;
-        if (size > r->capacity) {
+        if (has > capacity) {
+            taken = 0;
             status = KIN_E_TOO_SMALL;
         } else {
-            ring_read(r->buffer, &f.slot[at], size);
-            next = r->wish == QUEUE_LOOK ? f.head : head_forward(f.head, 1);
+            ring_read(buffer, &f.slot[at], has);
         }
         /* If nothing has moved, what has been read was the item. */
-        if (atomic_compare_exchange_strong(&c->extra, &f.head, next)) {
-            r->size = size;
+        if (atomic_compare_exchange_strong(&c->extra, &f.head, head_forward(f.head, taken))) {
+            *size = has;
             return status;
         }
     }
@@ -102,6 +128,7 @@ static int take_message(queue_user *u, queue_request *r, uint64_t id, uint64_t *
     if (r->wish == QUEUE_LOOK) {
         int status = object_enter(&r->guard, id, KIND_MESSAGE);
         r->looked_at = status == 0 ? message_of(&r->guard) : NULL;
+        r->looked = *head | HEAD_LOCKED;
         return status;
     }
     message *m = arena_at(object_place(id));
@@ -139,7 +166,7 @@ static int get_with_latch(queue_user *u, queue_request *r)
     uint64_t base = sync_base(u->c_id);
     int status = latch_take(u->c, base, u->t->token)
                      ? 0
-                     : latch_wait(u->c, u->c_id, u->t, queue_patience(0), 0);
+                     : latch_wait(u->c, u->c_id, u->t, queue_patience(u), 0);
     if (status < 0) {
         return status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? queue_gone(u) : status;
     }
@@ -171,16 +198,17 @@ static int take_from_shelf(queue_user *u, queue_request *r)
     if (r->wish == QUEUE_LOOK) {
         int status = object_enter(&r->guard, message_id(m), KIND_MESSAGE);
         r->looked_at = status == 0 ? m : NULL;
+        r->looked = atomic_load(&m->deliveries);
         return status;
     }
-    shelf_take(u, m, r->wish == QUEUE_TAKE ? MESSAGE_TAKEN : MESSAGE_COPIED);
+    shelf_take(u, m);
     r->taken = m;
     return 0;
 }
 
 static int get_from_shelf(queue_user *u, queue_request *r)
 {
-    int status = queue_lock(u, queue_patience(0));
+    int status = queue_lock(u);
     if (status == 0) {
         status = take_from_shelf(u, r);
         queue_unlock(u);
@@ -197,7 +225,8 @@ static int get_any(queue_user *u, queue_request *r)
     }
     int status = QUEUE_LATCH;
     if (r->wish != QUEUE_TAKE) {
-        status = get_quickly(u->c, u->c_id, r, ring_item_word(u->state));
+        status = get_quickly(u->d, u->c, u->c_id, r->buffer, r->capacity, &r->size,
+                             ring_item_word(u->state), r->wish == QUEUE_COPY);
     } else {
         front f;
         status = look_at_front(u->c, u->c_id, &f);
@@ -214,15 +243,14 @@ static bool is_still_next(queue_user *u, const queue_request *r)
 {
     message *m = r->looked_at;
     if (u->c == NULL) {
-        bool next = queue_lock(u, queue_patience(0)) == 0;
+        bool next = queue_lock(u) == 0;
         if (next) {
-            next = shelf_front(u) == m;
+            next = shelf_front(u) == m && atomic_load(&m->deliveries) == r->looked;
             queue_unlock(u);
         }
         return next;
     }
-    return message_is_held(m, 0) && object_is_there(message_id(m)) &&
-           head_position(atomic_load(&u->c->extra)) == atomic_load(&m->position);
+    return (atomic_load(&u->c->extra) | HEAD_LOCKED) == r->looked;
 }
 
 static void copy_out(const queue_request *r, const message *m)
@@ -243,7 +271,9 @@ static bool bring(queue_user *u, queue_request *r)
         r->looked_at = NULL;
     } else if (r->taken != NULL && r->wish == QUEUE_COPY) {
         copy_out(r, r->taken);
-        if ((u->state & QUEUE_JOINABLE) == 0) {
+        if ((u->state & QUEUE_JOINABLE) != 0) {
+            atomic_store(&r->taken->state, MESSAGE_COPIED); /* from now on it can be done */
+        } else {
             (void) object_destroy(message_id(r->taken)); /* ours */
         }
         r->taken = NULL;
@@ -315,7 +345,7 @@ static bool is_worth_it(queue_user *u, void *context)
     return part == 0 || atomic_load(&((shelf *) arena_at(object_place(part)))->waiting) != 0;
 }
 
-int queue_get_item(queue_user *u, queue_request *r, int timeout_ms)
+int queue_get_item(queue_user *u, queue_request *r)
 {
     queue_wait w = {.u = u,
                     .line = &u->d->line,
@@ -323,7 +353,7 @@ int queue_get_item(queue_user *u, queue_request *r, int timeout_ms)
                     .is_worth_it = is_worth_it,
                     .context = r,
                     .nothing = QUEUE_NOTHING,
-                    .timeout_ms = timeout_ms};
+                    .slowly = queue_gets > STREAM};
     int status = queue_wait_for(&w);
     if (r->spare != NULL) {
         (void) object_destroy(r->spare_id); /* ours, and not needed */
@@ -341,9 +371,9 @@ static int get_slowly(uint64_t id, queue_request *r, size_t *size, int timeout_m
     if (r->buffer == NULL && r->capacity > 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, id);
+    int status = queue_enter(&u, id, timeout_ms);
     if (status == 0) {
-        status = queue_get_item(&u, r, timeout_ms);
+        status = queue_get_item(&u, r);
     }
     if (size != NULL && (status == 0 || status == KIN_E_TOO_SMALL)) {
         *size = r->size;
@@ -362,21 +392,29 @@ static inline sync *find_get(sync *d, uint64_t id, uint64_t *c_id)
     return right ? sync_find_place(*c_id) : NULL;
 }
 
-int kin_queue_get(kin_queue queue, void *buffer, size_t capacity, size_t *size, int timeout_ms)
+static KIN_COLD int get_copy(uint64_t id, void *buffer, size_t capacity, size_t *size,
+                             int timeout_ms)
 {
     queue_request r = {.wish = QUEUE_COPY, .buffer = buffer, .capacity = capacity};
-    sync *d = thread_known() != NULL && buffer != NULL ? sync_find(queue.id, KIND_QUEUE) : NULL;
+    return get_slowly(id, &r, size, timeout_ms);
+}
+
+int kin_queue_get(kin_queue queue, void *buffer, size_t capacity, size_t *size, int timeout_ms)
+{
+    size_t has;
     uint64_t c_id = 0;
+    queue_gets++;
+    sync *d = thread_known() != NULL && buffer != NULL ? sync_find(queue.id, KIND_QUEUE) : NULL;
     sync *c = d != NULL ? find_get(d, queue.id, &c_id) : NULL;
-    if (c != NULL && get_quickly(c, c_id, &r, 1) == 0) {
-        error_clear();
-        if (size != NULL) {
-            *size = r.size;
-        }
-        queue_tell_putters(d, 1);
-        return 0;
+    if (c == NULL || get_quickly(d, c, c_id, buffer, capacity, &has, 1, 1) != 0) {
+        return get_copy(queue.id, buffer, capacity, size, timeout_ms);
     }
-    return get_slowly(queue.id, &r, size, timeout_ms);
+    error_clear();
+    if (size != NULL) {
+        *size = has;
+    }
+    queue_tell_putters(d, 1);
+    return 0;
 }
 
 int kin_queue_peek(kin_queue queue, void *buffer, size_t capacity, size_t *size, int timeout_ms)
@@ -429,13 +467,13 @@ static size_t get_run(queue_user *u, kin_buffer *items, size_t count)
     return 0;
 }
 
-static int get_one(queue_user *u, kin_buffer *item, int timeout_ms)
+static int get_one(queue_user *u, kin_buffer *item)
 {
     queue_request r = {.wish = QUEUE_COPY, .buffer = item->data, .capacity = item->size};
     if (item->data == NULL && item->size > 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_get_item(u, &r, timeout_ms);
+    int status = queue_get_item(u, &r);
     if (status == 0 || status == KIN_E_TOO_SMALL) {
         item->size = r.size;
     }
@@ -443,14 +481,15 @@ static int get_one(queue_user *u, kin_buffer *item, int timeout_ms)
 }
 
 /* Waits for the first one alone. */
-static int get_all(queue_user *u, kin_buffer *items, size_t count, size_t *done, int timeout_ms)
+static int get_all(queue_user *u, kin_buffer *items, size_t count, size_t *done)
 {
     while (*done < count) {
         size_t run = get_run(u, items + *done, count - *done);
         *done += run;
         if (run == 0) {
             size_t room = items[*done].size;
-            int status = get_one(u, &items[*done], *done == 0 ? timeout_ms : 0);
+            u->timeout_ms = *done == 0 ? u->timeout_ms : 0;
+            int status = get_one(u, &items[*done]);
             if (status != 0) {
                 if (*done > 0) {
                     items[*done].size = room;
@@ -472,9 +511,10 @@ int kin_queue_get_many(kin_queue queue, kin_buffer *items, size_t count, size_t 
     if (items == NULL || count == 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, queue.id);
+    queue_gets += STREAM;
+    int status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
-        status = get_all(&u, items, count, &got, timeout_ms);
+        status = get_all(&u, items, count, &got);
     }
     if (done != NULL) {
         *done = got;

@@ -64,7 +64,7 @@ static bool has_room(queue_user *u, size_t size)
 
 static int look_for_room(queue_user *u, void *context)
 {
-    int status = queue_lock(u, queue_patience(0));
+    int status = queue_lock(u);
     if (status == 0) {
         bool has = has_room(u, *(const size_t *) context);
         status = (u->state & QUEUE_CLOSED) != 0 ? KIN_E_CLOSED : has ? 0 : QUEUE_FULL;
@@ -82,7 +82,7 @@ int kin_queue_reserve(kin_queue queue, kin_message *message_given, size_t size, 
     if (message_given == NULL) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, queue.id);
+    int status = queue_enter(&u, queue.id, timeout_ms);
     if (status < 0) {
         return status;
     }
@@ -93,8 +93,7 @@ int kin_queue_reserve(kin_queue queue, kin_message *message_given, size_t size, 
                     .line = &u.d->head,
                     .attempt = look_for_room,
                     .context = &size,
-                    .nothing = QUEUE_FULL,
-                    .timeout_ms = timeout_ms};
+                    .nothing = QUEUE_FULL};
     status = queue_wait_for(&w);
     if (status == 0) {
         status = message_create(&m, &id, size);
@@ -105,8 +104,8 @@ int kin_queue_reserve(kin_queue queue, kin_message *message_given, size_t size, 
     return status;
 }
 
-/* Of one that is in no queue. `force`: whatever the bounds. */
-static int put_in(queue_user *u, kin_message *given, message *m, bool force, int timeout_ms)
+/* Of one that is in no queue; whatever the bounds. */
+static int put_in(queue_user *u, kin_message *given, message *m)
 {
     int64_t priority = (u->state & QUEUE_PRIORITY) != 0 ? given->priority : 0;
     m->size = given->size;
@@ -115,8 +114,8 @@ static int put_in(queue_user *u, kin_message *given, message *m, bool force, int
                        .message_id = given->id,
                        .holder = member_self(),
                        .priority = priority,
-                       .over = force};
-    return queue_put_item(u, &item, timeout_ms);
+                       .over = true};
+    return queue_put_item(u, &item);
 }
 
 static int commit(kin_message *given, message *m)
@@ -125,8 +124,8 @@ static int commit(kin_message *given, message *m)
     if (given->size > m->room) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, given->queue);
-    return status == 0 ? put_in(&u, given, m, true, 0) : status;
+    int status = queue_enter(&u, given->queue, KIN_FOREVER);
+    return status == 0 ? put_in(&u, given, m) : status;
 }
 
 int kin_queue_commit(kin_message *given)
@@ -155,9 +154,9 @@ int kin_queue_take(kin_queue queue, kin_message *given, int timeout_ms)
     if (given == NULL) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, queue.id);
+    int status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
-        status = queue_get_item(&u, &r, timeout_ms);
+        status = queue_get_item(&u, &r);
     }
     if (status == 0) {
         fill_in(given, queue.id, r.taken, HAND_TAKEN);
@@ -170,8 +169,8 @@ int kin_queue_take(kin_queue queue, kin_message *given, int timeout_ms)
 static bool lock_its_shelf(queue_user *u, message *m)
 {
     uint64_t queue = atomic_load(&m->queue);
-    if (queue == 0 || queue_enter(u, queue) < 0 || (u->state & QUEUE_JOINABLE) == 0 ||
-        queue_lock(u, INT64_MAX) < 0) {
+    if (queue == 0 || queue_enter(u, queue, KIN_FOREVER) < 0 || (u->state & QUEUE_JOINABLE) == 0 ||
+        queue_lock(u) < 0) {
         return false;
     }
     uint32_t state = atomic_load(&m->state);
@@ -249,7 +248,7 @@ int kin_queue_return(kin_message *given)
 }
 
 /* Should this process die before it is in the new queue, it goes home. */
-static int move(queue_user *u, kin_message *given, message *m, int timeout_ms)
+static int move(queue_user *u, kin_message *given, message *m)
 {
     if (given->size > m->room) {
         return KIN_E_INVALID;
@@ -259,15 +258,14 @@ static int move(queue_user *u, kin_message *given, message *m, int timeout_ms)
                     .line = &u->d->head,
                     .attempt = look_for_room,
                     .context = &given->size,
-                    .nothing = QUEUE_FULL,
-                    .timeout_ms = timeout_ms};
+                    .nothing = QUEUE_FULL};
     if ((u->state & QUEUE_BYTES) != 0 && given->size > queue_most_bytes(u->d)) {
         return KIN_E_LIMIT;
     }
     int status = queue_wait_for(&w);
     if (status == 0) {
         end_taking(m, MESSAGE_MOVES);
-        status = put_in(u, given, m, true, 0);
+        status = put_in(u, given, m);
     }
     return status;
 }
@@ -281,9 +279,9 @@ int kin_queue_put_message(kin_queue queue, kin_message *given, int timeout_ms)
     if (status < 0) {
         return status;
     }
-    status = queue_enter(&u, queue.id);
+    status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
-        status = move(&u, given, m, timeout_ms);
+        status = move(&u, given, m);
     }
     object_leave(&guard);
     if (status == 0) {
@@ -298,14 +296,14 @@ int kin_queue_task_done(kin_queue queue)
 {
     queue_user u;
     error_clear();
-    int status = queue_enter(&u, queue.id);
+    int status = queue_enter(&u, queue.id, KIN_FOREVER);
     if (status < 0) {
         return status;
     }
     if ((u.state & QUEUE_JOINABLE) == 0) {
         return KIN_E_STATE;
     }
-    status = queue_lock(&u, INT64_MAX);
+    status = queue_lock(&u);
     if (status < 0) {
         return status;
     }
@@ -323,7 +321,7 @@ int kin_queue_task_done(kin_queue queue)
 static int look_for_end(queue_user *u, void *context)
 {
     (void) context;
-    int status = queue_lock(u, queue_patience(0));
+    int status = queue_lock(u);
     if (status == 0) {
         shelf *s = shelf_of(u);
         status = s->taken + atomic_load(&s->waiting) == 0 ? 0 : QUEUE_NOTHING;
@@ -336,14 +334,11 @@ int kin_queue_join(kin_queue queue, int timeout_ms)
 {
     queue_user u;
     error_clear();
-    int status = queue_enter(&u, queue.id);
+    int status = queue_enter(&u, queue.id, timeout_ms);
     if (status < 0) {
         return status;
     }
-    queue_wait w = {.u = &u,
-                    .line = &u.d->drain,
-                    .attempt = look_for_end,
-                    .nothing = QUEUE_NOTHING,
-                    .timeout_ms = timeout_ms};
+    queue_wait w = {
+        .u = &u, .line = &u.d->drain, .attempt = look_for_end, .nothing = QUEUE_NOTHING};
     return (u.state & QUEUE_JOINABLE) != 0 ? queue_wait_for(&w) : KIN_E_STATE;
 }

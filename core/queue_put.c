@@ -6,6 +6,15 @@
 
 enum { RUN = 64 }; /* items that are put with the latch in one go */
 
+/* Slots that getters have read lately are asked for so many items before they are needed: an atomic
+   operation waits for all that has been written before it. */
+enum { AHEAD = 8 };
+#if defined __GNUC__
+#define PREFETCH_TO_WRITE(address) __builtin_prefetch((const void *) (address), 1)
+#else
+#define PREFETCH_TO_WRITE(address) ((void) (address))
+#endif
+
 /* ---- one try ---- */
 
 static int put_on_shelf(queue_user *u, queue_item *item)
@@ -37,7 +46,7 @@ int queue_put_locked(queue_user *u, queue_item *item)
 int queue_put_once(queue_user *u, queue_item *item)
 {
     for (;;) {
-        int status = queue_lock(u, queue_patience(0));
+        int status = queue_lock(u);
         if (status == 0) {
             status = queue_put_locked(u, item);
             queue_unlock(u);
@@ -77,7 +86,7 @@ static bool is_worth_it(queue_user *u, void *context)
     return count <= capacity - (capacity + 3) / 4;
 }
 
-int queue_put_item(queue_user *u, queue_item *item, int timeout_ms)
+int queue_put_item(queue_user *u, queue_item *item)
 {
     queue_wait w = {.u = u,
                     .line = &u->d->head,
@@ -85,7 +94,7 @@ int queue_put_item(queue_user *u, queue_item *item, int timeout_ms)
                     .is_worth_it = is_worth_it,
                     .context = item,
                     .nothing = QUEUE_FULL,
-                    .timeout_ms = timeout_ms};
+                    .slowly = queue_capacity(u->d) >= RUN};
     int status = queue_wait_for(&w);
     if (item->spare != NULL) {
         object_drop(item->spare);
@@ -100,7 +109,7 @@ static bool is_apart(const queue_user *u, size_t size)
     return (u->state & QUEUE_SHELF) != 0 || size > ring_room(ring_of(u->p), u->state);
 }
 
-static int put_copy(queue_user *u, queue_item *item, int timeout_ms)
+static int put_copy(queue_user *u, queue_item *item)
 {
     if (is_apart(u, item->size)) {
         int status = message_create(&item->message, &item->message_id, item->size);
@@ -112,7 +121,7 @@ static int put_copy(queue_user *u, queue_item *item, int timeout_ms)
             memcpy(item->message->bytes, item->data, item->size);
         }
     }
-    int status = queue_put_item(u, item, timeout_ms);
+    int status = queue_put_item(u, item);
     if (status != 0 && item->message != NULL) {
         (void) object_destroy(item->message_id); /* ours, nobody else knows it */
     }
@@ -126,7 +135,7 @@ static int put_slowly(uint64_t id, queue_item *item, int timeout_ms)
     if (item->data == NULL && item->size > 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, id);
+    int status = queue_enter(&u, id, timeout_ms);
     if (status < 0) {
         return status;
     }
@@ -136,13 +145,20 @@ static int put_slowly(uint64_t id, queue_item *item, int timeout_ms)
     if ((u.state & QUEUE_BYTES) != 0 && item->size > queue_most_bytes(u.d)) {
         return KIN_E_LIMIT;
     }
-    return put_copy(&u, item, timeout_ms);
+    return put_copy(&u, item);
+}
+
+static KIN_COLD int put_bytes(uint64_t id, const void *data, size_t size, int64_t priority,
+                              int timeout_ms)
+{
+    queue_item item = {.data = data, .size = size, .priority = priority};
+    return put_slowly(id, &item, timeout_ms);
 }
 
 /* ---- the usual way ---- */
 
 /* With the latch. False if there is something else to be done. */
-static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size)
+static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size, uint64_t ahead)
 {
     uint64_t tail = ring_tail(p);
     uint64_t descriptor = atomic_load_explicit(&p->site, memory_order_relaxed);
@@ -157,6 +173,9 @@ static inline bool write_quickly(sync *p, sync *c, const void *data, size_t size
         }
     }
     ring_slot *slot = ring_slot_at(descriptor, tail);
+    if (ahead != 0) {
+        PREFETCH_TO_WRITE(ring_slot_at(descriptor, tail + ahead));
+    }
     ring_write(&slot[1], data, size);
     /* This commits it. Pairs with the loads of those who get, and of ring_repair_put. */
     atomic_store_explicit(&slot[0], ring_mark(tail) | size, memory_order_release);
@@ -177,7 +196,7 @@ static inline bool put_quickly(sync *d, uint64_t id, thread_self *t, const void 
     /* As long as the latch is held the queue stays what it is. */
     bool done = atomic_load_explicit(&d->state, memory_order_acquire) == base &&
                 atomic_load_explicit(&d->id, memory_order_relaxed) == id &&
-                write_quickly(p, c, data, size);
+                write_quickly(p, c, data, size, AHEAD);
     uint64_t owned = sync_base(p_id) | t->token;
     /* Whoever then looks for sleepers has stored before what those look at. */
     if (!atomic_compare_exchange_strong(&p->state, &owned, sync_base(p_id))) {
@@ -190,20 +209,19 @@ int kin_queue_put(kin_queue queue, const void *data, size_t size, int timeout_ms
 {
     thread_self *t = thread_known();
     sync *d = t != NULL && (data != NULL || size == 0) ? sync_find(queue.id, KIND_QUEUE) : NULL;
+    queue_gets = 0;
     if (d != NULL && put_quickly(d, queue.id, t, data, size)) {
         error_clear();
         queue_tell_getters(d, 1);
         return 0;
     }
-    queue_item item = {.data = data, .size = size};
-    return put_slowly(queue.id, &item, timeout_ms);
+    return put_bytes(queue.id, data, size, 0, timeout_ms);
 }
 
 int kin_queue_put_priority(kin_queue queue, const void *data, size_t size, int64_t priority,
                            int timeout_ms)
 {
-    queue_item item = {.data = data, .size = size, .priority = priority};
-    return put_slowly(queue.id, &item, timeout_ms);
+    return put_bytes(queue.id, data, size, priority, timeout_ms);
 }
 
 /* ---- many ---- */
@@ -212,12 +230,12 @@ int kin_queue_put_priority(kin_queue queue, const void *data, size_t size, int64
 static size_t put_run(queue_user *u, const kin_buffer *items, size_t count)
 {
     size_t done = 0;
-    if ((u->state & (QUEUE_SHELF | QUEUE_BYTES)) != 0 || queue_lock(u, queue_patience(0)) != 0) {
+    if ((u->state & (QUEUE_SHELF | QUEUE_BYTES)) != 0 || queue_lock(u) != 0) {
         return 0;
     }
     if ((u->state & QUEUE_CLOSED) == 0) {
         while (done < count && done < RUN && (items[done].data != NULL || items[done].size == 0) &&
-               write_quickly(u->p, u->c, items[done].data, items[done].size)) {
+               write_quickly(u->p, u->c, items[done].data, items[done].size, 0)) {
             done++;
         }
     }
@@ -266,7 +284,8 @@ int kin_queue_put_many(kin_queue queue, const kin_buffer *items, size_t count, s
     if (items == NULL && count > 0) {
         return KIN_E_INVALID;
     }
-    int status = queue_enter(&u, queue.id);
+    queue_gets = 0;
+    int status = queue_enter(&u, queue.id, timeout_ms);
     if (status == 0) {
         status = put_all(&u, items, count, &put, timeout_ms);
     }

@@ -11,7 +11,7 @@ static int put_at_home(message *m, uint64_t id, uint64_t holder)
     queue_user u;
     uint64_t home = atomic_load(&m->home);
     bool back = atomic_load(&m->state) == MESSAGE_MOVES;
-    int status = home != 0 ? queue_enter(&u, home) : KIN_E_HANDLE;
+    int status = home != 0 ? queue_enter(&u, home, KIN_FOREVER) : KIN_E_HANDLE;
     if (status == 0 && back && (u.state & QUEUE_REDELIVER) == 0) {
         status = KIN_E_HANDLE; /* it is done there */
     }
@@ -78,7 +78,7 @@ static int leave_to_queue(message *m, uint64_t id, uint64_t holder, bool *lies)
     queue_user u;
     uint64_t queue = atomic_load(&m->queue);
     *lies = false;
-    int status = queue != 0 ? queue_enter(&u, queue) : KIN_E_HANDLE;
+    int status = queue != 0 ? queue_enter(&u, queue, KIN_FOREVER) : KIN_E_HANDLE;
     if (status == 0) {
         status = queue_lock_all(&u);
     }

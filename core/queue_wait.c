@@ -2,7 +2,9 @@
 #include "core/queue.h"
 #include "core/shelf.h"
 
-enum { HOLDERS = 16 };
+enum { HOLDERS = 16, SLOW = 128 };
+
+_Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
 static void (*look_at_connection)(uint64_t connection);
 
@@ -20,7 +22,7 @@ void queue_look_at_holders(queue_user *u)
         look_at_connection(related);
         return;
     }
-    if ((u->state & QUEUE_JOINABLE) != 0 && queue_lock(u, queue_patience(0)) == 0) {
+    if ((u->state & QUEUE_JOINABLE) != 0 && queue_lock(u) == 0) {
         count = shelf_holders(u, holders, HOLDERS);
         queue_unlock(u);
     }
@@ -34,6 +36,10 @@ static int spin(queue_wait *w)
     int status = w->nothing;
     wait_spin around = wait_spin_begin(SPIN_CHANGE);
     while (status == w->nothing && wait_spin_once(&around)) {
+        for (int i = 0; w->slowly && i < SLOW; i++) {
+            platform_relax();
+        }
+        around.done += w->slowly ? SLOW : 0;
         if (w->is_worth_it == NULL || w->is_worth_it(w->u, w->context)) {
             status = w->attempt(w->u, w->context);
         }
@@ -92,11 +98,11 @@ int queue_wait_for(queue_wait *w)
     if (status != w->nothing) {
         return status;
     }
-    if (w->timeout_ms == 0) {
+    if (w->u->timeout_ms == 0) {
         return KIN_E_TIMEOUT;
     }
     w->u->waited = true;
-    int64_t deadline = wait_deadline(w->timeout_ms);
+    int64_t deadline = wait_deadline(w->u->timeout_ms);
     status = spin(w);
     return status == w->nothing ? wait_asleep(w, deadline) : status;
 }

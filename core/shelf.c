@@ -147,7 +147,7 @@ message *shelf_front(queue_user *u)
     return m;
 }
 
-void shelf_take(queue_user *u, message *m, enum message_state state)
+void shelf_take(queue_user *u, message *m)
 {
     shelf *s = shelf_of(u);
     message *next = next_of(m);
@@ -159,7 +159,7 @@ void shelf_take(queue_user *u, message *m, enum message_state state)
     atomic_store(&m->home, 0);
     s->first = next != NULL ? arena_offset(next) : 0;
     if ((u->state & QUEUE_JOINABLE) != 0) {
-        atomic_store(&m->state, state);
+        atomic_store(&m->state, MESSAGE_TAKEN);
         s->taken++;
     } else {
         take_off(s, m);

@@ -36,7 +36,7 @@ void shelf_put(queue_user *u, message *m, int64_t priority, bool back);
 message *shelf_front(queue_user *u);
 
 /* Takes one that waits, for this member: off the shelf, unless it has to be done. */
-void shelf_take(queue_user *u, message *m, enum message_state state);
+void shelf_take(queue_user *u, message *m);
 
 /* One that is taken waits again; or is done, and then off the shelf. */
 void shelf_give_back(queue_user *u, message *m);

@@ -229,7 +229,8 @@ static int refill(unsigned stripe, unsigned class, uint32_t old)
     }
 
     uint32_t number;
-    status = span_allocate(&number, class_of(class)->units, 0);
+    bool fresh;
+    status = span_allocate(&number, class_of(class)->units, 0, &fresh);
     if (status < 0) {
         return status;
     }
@@ -311,6 +312,13 @@ int slab_publish(uint32_t number, uint64_t head, uint64_t block)
         }
     } while (!atomic_compare_exchange_weak(word, &old, old | (uint64_t) BLOCK_PUBLISHED << shift));
     return 0;
+}
+
+bool slab_is_published(uint32_t number, uint64_t head, uint64_t block)
+{
+    uint32_t index;
+    return block_index(number, head, block, &index) &&
+           slab_block_state(number, index) == BLOCK_PUBLISHED;
 }
 
 /* Takes the slab out of the heap if no block of it is used. With the lock held. */

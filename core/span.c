@@ -180,8 +180,13 @@ void span_make_free(uint32_t number, uint32_t length, bool committed)
     add_free(number, length, committed);
 }
 
-/* Makes a private span's memory usable, and keeps only the first `length` of its `taken` units. */
-static int commit_span(uint32_t number, uint32_t taken, uint32_t length, unsigned class)
+bool span_is_fresh(void)
+{
+    /* What shares a page with others has been committed with them. */
+    return heap.header->unclean == 0 && platform_memory_page_size() <= UNIT_SIZE;
+}
+
+int span_commit(uint32_t number, uint32_t taken, uint32_t length, unsigned class)
 {
     size_t page = platform_memory_page_size();
     uint64_t start = unit_offset(number) & ~(uint64_t) (page - 1);
@@ -206,6 +211,34 @@ static int commit_span(uint32_t number, uint32_t taken, uint32_t length, unsigne
     return status;
 }
 
+/* So many units are taken at a time of memory that is not committed yet. */
+static uint32_t in_steps(uint32_t length)
+{
+    return length < COMMIT_UNITS ? COMMIT_UNITS : length;
+}
+
+int span_take_at(uint32_t number, uint32_t length, uint32_t *taken)
+{
+    uint32_t top = atomic_load(&heap.header->top);
+    uint32_t run = heap.header->tables[ARENA_UNITS].limit - top;
+    bool committed = false;
+    if (number < top) {
+        uint64_t head = unit_head(number);
+        run = head_kind(head) == HEAD_FREE ? head_length(head) : 0;
+        committed = (head & HEAD_COMMITTED) != 0;
+    }
+    uint32_t wanted = committed ? length : in_steps(length);
+    *taken = run < wanted ? run : wanted;
+    if (*taken == 0) {
+        return KIN_E_NOMEM;
+    }
+    if (number == top) {
+        return extend_top(&number, *taken, 0);
+    }
+    take_free(number, run, *taken, committed, 0, 0);
+    return committed;
+}
+
 /* Finds room; *taken may be more than asked for, of memory that is not committed yet. 0, or 1 if it
    is committed. */
 static int reserve_span(uint32_t *number, uint32_t length, unsigned class, uint32_t *taken)
@@ -217,7 +250,7 @@ static int reserve_span(uint32_t *number, uint32_t length, unsigned class, uint3
         take_free(*number, head_length(unit_head(*number)), length, true, class, 0);
         return 1;
     }
-    uint32_t wanted = length < COMMIT_UNITS ? COMMIT_UNITS : length;
+    uint32_t wanted = in_steps(length);
     found = find_free(length, false);
     if (found != 0) {
         *number = found - 1;
@@ -235,7 +268,7 @@ static int reserve_span(uint32_t *number, uint32_t length, unsigned class, uint3
     return status;
 }
 
-int span_allocate(uint32_t *number, uint32_t length, unsigned class)
+int span_allocate(uint32_t *number, uint32_t length, unsigned class, bool *fresh)
 {
     for (bool compacted = false;; compacted = true) {
         uint32_t taken = 0;
@@ -245,12 +278,13 @@ int span_allocate(uint32_t *number, uint32_t length, unsigned class)
         }
         bool fragmented = heap.header->free_committed > 0;
         status = reserve_span(number, length, class, &taken);
+        *fresh = status == 0 && span_is_fresh();
         arena_unlock();
         if (status > 0) {
             return 0;
         }
         if (status == 0) {
-            status = commit_span(*number, taken, length, class);
+            status = span_commit(*number, taken, length, class);
             if (status == 0) {
                 return 0;
             }

@@ -201,6 +201,11 @@ void sync_look_at_keeper(sync *s)
     }
 }
 
+bool sync_is_known(sync *s, uint64_t id)
+{
+    return atomic_load(&s->keeper) == (KNOWN | id);
+}
+
 void sync_each(void (*visit)(sync *s, uint64_t id, void *context), void *context)
 {
     uint32_t entries = arena_entries(ARENA_SYNCS);

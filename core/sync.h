@@ -42,7 +42,8 @@ typedef struct sync {
 
     _Alignas(64) _Atomic uint64_t keeper;
     _Atomic uint64_t part;    /* id of the object that belongs to it, or 0 */
-    _Atomic uint64_t related; /* of a condition: its lock; of a lock that is such: the condition */
+    _Atomic uint64_t related; /* of a condition: its lock; of a lock that is such: the condition; of
+                                 a counter: what is waited for, see counter.c */
     wait_line drain;          /* a third one, see rwlock.c */
     _Atomic uint64_t name[SYNC_NAME_SIZE / 8]; /* set before it is known */
 } sync;
@@ -97,6 +98,9 @@ int sync_destroy(uint64_t id, enum object_kind kind);
 /* Whoever is ending it may have been killed at that: looks, for one who waits for it to be done. */
 void sync_look_at_keeper(sync *s);
 
+/* True unless somebody makes or destroys it, or has died while doing so. */
+bool sync_is_known(sync *s, uint64_t id);
+
 /* Calls visit for each sync that is there. What it is given may cease to be at any moment. Needs no
    record for the thread. */
 void sync_each(void (*visit)(sync *s, uint64_t id, void *context), void *context);
@@ -123,8 +127,9 @@ uint64_t sync_count(void);
 
 void sync_set_up(void);
 
-/* lock.c, rwlock.c */
+/* lock.c, rwlock.c, array.c */
 void lock_set_up(void);
 void rwlock_set_up(void);
+void array_set_up(void);
 
 #endif

@@ -232,8 +232,9 @@ int line_sleep_for(wait_line *line, uint32_t seen, int64_t deadline_ns, int64_t 
                                     : park_in(line, seen, left);
 }
 
-/* Takes the thread that has slept longest at this word off it; its number, or 0. */
-static uint32_t take_sleeper(uint64_t offset)
+/* Takes the thread that has slept longest at this word, and since `before`, off it; its number, or
+   0. */
+static uint32_t take_sleeper(uint64_t offset, int64_t before)
 {
     for (;;) {
         uint32_t oldest = 0;
@@ -242,7 +243,7 @@ static uint32_t take_sleeper(uint64_t offset)
         for (uint32_t number = 1; number < records; number++) {
             thread_record *record = thread_at(number);
             int64_t its = atomic_load(&record->waits_since);
-            if (atomic_load(&record->waits_on) == offset && its < since &&
+            if (atomic_load(&record->waits_on) == offset && its < since && its <= before &&
                 atomic_load(&record->owner) != 0) {
                 oldest = number;
                 since = its;
@@ -262,9 +263,12 @@ uint32_t line_wake(wait_line *line, uint32_t count)
     if (platform_has_word_wait()) {
         return platform_word_wake(&line->sequence, count);
     }
+    /* Who has come since the line moved on has seen that; and one that is woken in vain, and comes
+       back, is not woken again and again. */
+    int64_t now = platform_clock_ns();
     uint64_t offset = arena_offset(&line->sequence);
     uint32_t woken = 0;
-    for (uint32_t number; woken < count && (number = take_sleeper(offset)) != 0; woken++) {
+    for (uint32_t number; woken < count && (number = take_sleeper(offset, now)) != 0; woken++) {
         unpark(thread_at(number), number);
     }
     return woken;

@@ -71,6 +71,20 @@ static const char *name_of_kind(enum object_kind kind)
         return "condition";
     case KIND_BARRIER:
         return "barrier";
+    case KIND_QUEUE:
+    case KIND_QUEUE_PUT:
+    case KIND_QUEUE_GET:
+        return "queue";
+    case KIND_CONNECTION:
+        return "connection";
+    case KIND_LIST:
+        return "list";
+    case KIND_DICT:
+        return "dictionary";
+    case KIND_ARRAY:
+        return "array";
+    case KIND_COUNTER:
+        return "counter";
     default:
         return "object";
     }

@@ -10,8 +10,16 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if WING_LINUX
+#include <sys/syscall.h>
+#endif
 
 enum { POPULATE_FROM = 64 * 1024 };
+
+/* Only where addresses are plenty can a mapping begin where a huge page does. */
+#if WING_LINUX && UINTPTR_MAX > 0xffffffff
+#define HUGE_PAGE ((size_t) 2 << 20)
+#endif
 
 size_t platform_memory_default_size(void)
 {
@@ -63,16 +71,45 @@ static int open_object(void)
     return named < 0 ? named : wing_above_standard(named);
 }
 
-static int map(platform_memory *memory, int fd, size_t size)
+static void *map_at(void *hint, int fd, size_t size)
 {
     int flags = MAP_SHARED;
 #ifdef MAP_NORESERVE
     flags |= MAP_NORESERVE;
 #endif
-    void *base = SYSTEM(mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0), MAP_FAILED, ENOMEM);
+    return SYSTEM(mmap(hint, size, PROT_READ | PROT_WRITE, flags, fd, 0), MAP_FAILED, ENOMEM);
+}
+
+/* Huge pages need a beginning at a multiple of their size: another mapping, right below the one
+   that the system has given, has it. If that cannot be had the first one does. */
+static void *align(void *base, int fd, size_t size)
+{
+#ifdef HUGE_PAGE
+    uintptr_t at = (uintptr_t) base;
+    if (size < HUGE_PAGE || at % HUGE_PAGE == 0 || at < size + HUGE_PAGE) {
+        return base;
+    }
+    uintptr_t below = (at - size) / HUGE_PAGE * HUGE_PAGE;
+    void *other = map_at((void *) below, fd, size); /* NOLINT(performance-no-int-to-ptr) */
+    if (other == MAP_FAILED) {
+        return base;
+    }
+    bool aligned = (uintptr_t) other % HUGE_PAGE == 0;
+    (void) munmap(aligned ? base : other, size);
+    return aligned ? other : base;
+#else
+    (void) fd, (void) size;
+    return base;
+#endif
+}
+
+static int map(platform_memory *memory, int fd, size_t size)
+{
+    void *base = map_at(NULL, fd, size);
     if (base == MAP_FAILED) {
         return wing_error(errno);
     }
+    base = align(base, fd, size);
     memory->base = base;
     memory->size = size;
     memory->object = fd;
@@ -166,6 +203,85 @@ int platform_memory_release(const platform_memory *memory, size_t offset, size_t
     return KIN_E_UNSUPPORTED;
 #endif
 }
+
+size_t platform_memory_huge_page_size(const platform_memory *memory)
+{
+#ifdef HUGE_PAGE
+    return (uintptr_t) memory->base % HUGE_PAGE == 0 ? HUGE_PAGE : 0;
+#else
+    (void) memory;
+    return 0;
+#endif
+}
+
+#if WING_LINUX
+
+enum { COLLAPSE = 25, BIND = 2, STRICT_AND_MOVE = 3 }; /* as the kernel has them */
+enum { NODES = 1024, BITS = 8 * sizeof(unsigned long) };
+
+/* It is told what there is, not what is to come: neither the mapping nor the object keeps anything
+   of it when the memory has been given back. */
+int platform_memory_use_huge_pages(const platform_memory *memory, size_t offset, size_t size)
+{
+    size_t huge = platform_memory_huge_page_size(memory);
+    if (huge == 0) {
+        return KIN_E_UNSUPPORTED;
+    }
+    size_t start = (offset + huge - 1) / huge * huge;
+    size_t end = (offset + size) / huge * huge;
+    if (start < end &&
+        SYSTEM(madvise(memory->base + start, end - start, COLLAPSE), -1, EINVAL) != 0) {
+        (void) wing_error(errno);
+        return KIN_E_UNSUPPORTED;
+    }
+    return 0;
+}
+
+static long bind_to(const platform_memory *memory, size_t offset, size_t size, int mode,
+                    const unsigned long *nodes, unsigned how)
+{
+    return SYSTEM(syscall(SYS_mbind, memory->base + offset, size, mode, nodes,
+                          nodes != NULL ? (unsigned long) NODES + 1 : 0UL, how),
+                  -1, ENOSYS);
+}
+
+int platform_memory_use_node(const platform_memory *memory, size_t offset, size_t size,
+                             uint32_t node)
+{
+    unsigned long nodes[NODES / BITS] = {0};
+    if (node >= NODES) {
+        return KIN_E_UNSUPPORTED;
+    }
+    nodes[node / BITS] = 1UL << node % BITS;
+    /* What this process has not looked at yet is not moved. */
+    for (size_t at = 0; at < size; at += platform_memory_page_size()) {
+        (void) *(const volatile unsigned char *) (memory->base + offset + at);
+    }
+    long bound = bind_to(memory, offset, size, BIND, nodes, STRICT_AND_MOVE);
+    if (bound != 0) {
+        (void) wing_error(errno);
+    }
+    /* All of it has its place now. What is committed there later shall go where it likes. */
+    (void) bind_to(memory, offset, size, 0, NULL, 0);
+    return bound == 0 ? 0 : KIN_E_UNSUPPORTED;
+}
+
+#else
+
+int platform_memory_use_huge_pages(const platform_memory *memory, size_t offset, size_t size)
+{
+    (void) memory, (void) offset, (void) size;
+    return KIN_E_UNSUPPORTED;
+}
+
+int platform_memory_use_node(const platform_memory *memory, size_t offset, size_t size,
+                             uint32_t node)
+{
+    (void) memory, (void) offset, (void) size, (void) node;
+    return KIN_E_UNSUPPORTED;
+}
+
+#endif
 
 uint64_t platform_memory_usage(const platform_memory *memory)
 {

@@ -57,6 +57,8 @@ int wing_error(int system_error)
     case ENOENT:
     case ENOTDIR:
         return KIN_E_NOT_FOUND;
+    case EEXIST:
+        return KIN_E_EXISTS;
     case EACCES:
     case EPERM:
     case EROFS:

@@ -319,6 +319,23 @@ static void joins_and_readers_are_told(void **state)
     free(l);
 }
 
+static void an_array_is_told_like_a_lock(void **state)
+{
+    (void) state;
+    kin_array array;
+    lines *l = calloc(1, sizeof *l);
+    const kin_array_options how = {.name = "prices"};
+    assert_non_null(l);
+    assert_int_equal(kin_array_create(&array, 1, 1, &how), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kin_array_lock(array, 0), 0);
+    }
+    assert_int_equal(kin_dump(keep, l), 0);
+    (void) line_with(l, "array \"prices\" owned by ", ", 2 times");
+    assert_int_equal(kin_array_destroy(array), 0);
+    free(l);
+}
+
 int main(int argc, char **argv)
 {
     static const test_mode modes[] = {{"without_init", without_init}};
@@ -333,6 +350,7 @@ int main(int argc, char **argv)
         CLEAN_TEST(it_needs_a_family),
         CLEAN_TEST(all_is_told),
         CLEAN_TEST(joins_and_readers_are_told),
+        CLEAN_TEST(an_array_is_told_like_a_lock),
     };
     int status = kin_init(&argc, &argv);
     return status < 0 ? status : cmocka_run_group_tests(tests, warm_up, NULL);

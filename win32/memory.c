@@ -128,6 +128,27 @@ int platform_memory_release(const platform_memory *memory, size_t offset, size_t
     return 0;
 }
 
+/* Windows has large pages only for sections that are committed and locked at once, and takes a node
+   only where addresses are reserved, which a view's are already. */
+size_t platform_memory_huge_page_size(const platform_memory *memory)
+{
+    (void) memory;
+    return 0;
+}
+
+int platform_memory_use_huge_pages(const platform_memory *memory, size_t offset, size_t size)
+{
+    (void) memory, (void) offset, (void) size;
+    return KIN_E_UNSUPPORTED;
+}
+
+int platform_memory_use_node(const platform_memory *memory, size_t offset, size_t size,
+                             uint32_t node)
+{
+    (void) memory, (void) offset, (void) size, (void) node;
+    return KIN_E_UNSUPPORTED;
+}
+
 /* What is committed: Windows does not tell how much of a section is in physical memory. */
 uint64_t platform_memory_usage(const platform_memory *memory)
 {

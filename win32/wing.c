@@ -34,6 +34,9 @@ int wing_error(DWORD system_error)
     case ERROR_MOD_NOT_FOUND:
     case ERROR_ENVVAR_NOT_FOUND:
         return KIN_E_NOT_FOUND;
+    case ERROR_ALREADY_EXISTS:
+    case ERROR_FILE_EXISTS:
+        return KIN_E_EXISTS;
     case ERROR_ACCESS_DENIED:
     case ERROR_PRIVILEGE_NOT_HELD:
     case ELEVATION_REQUIRED:

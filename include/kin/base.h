@@ -53,6 +53,7 @@ extern "C" {
 enum {
     KIN_OK = 0,
     KIN_OWNER_DIED = 1,   /* acquired; the owner before died while it held it */
+    KIN_EXISTED = 2,      /* opened; it was there already */
     KIN_E_INVALID = -1,   /* an argument is out of its range, or NULL where it may not be */
     KIN_E_HANDLE = -2,    /* the handle is stale, forged, of another kind or of another family */
     KIN_E_NOMEM = -3,     /* no memory, or the arena is full */
@@ -83,7 +84,8 @@ enum {
     KIN_E_DEADLOCK = -28,  /* to wait would close a cycle */
     KIN_E_CANCELLED = -29, /* cancelled before it ran */
     KIN_E_LIMIT = -30,     /* a limit of kin's own is reached */
-    KIN_E_NOT_OWNER = -31  /* the caller does not own it */
+    KIN_E_NOT_OWNER = -31, /* the caller does not own it */
+    KIN_E_EXISTS = -32     /* it exists already */
 };
 
 /* What kin_init may be told. Zero means the default. Only the first process of a family chooses. */

@@ -36,12 +36,12 @@ KIN_API int kin_lock_owner(kin_lock lock, kin_lock_holder *holder);
 KIN_API int kin_rlock_owner(kin_rlock lock, kin_lock_holder *holder);
 KIN_API int kin_rwlock_owner(kin_rwlock lock, kin_lock_holder *holder);
 
-/* Calls line(text, context) for each lock, semaphore, event, condition and barrier of the family,
-   with its kind, name, owner and where that acquired it; then for each thread that reads it or
-   waits for it. At last for each thread that waits for the end of a process. A text is one line
-   without its end, good during the call. line: NULL writes to standard error. Errors: KIN_E_INIT,
-   KIN_E_THREAD_LIMIT in a thread that uses kin for the first time. Takes time in proportion to
-   syncs times threads. Does not block. */
+/* Calls line(text, context) for each lock, semaphore, event, condition, barrier, array and counter
+   of the family, with its kind, name, owner and where that acquired it; then for each thread that
+   reads it or waits for it. At last for each thread that waits for the end of a process. A text is
+   one line without its end, good during the call. line: NULL writes to standard error. Errors:
+   KIN_E_INIT, KIN_E_THREAD_LIMIT in a thread that uses kin for the first time. Takes time in
+   proportion to syncs times threads. Does not block. */
 KIN_API int kin_dump(void (*line)(const char *text, void *context), void *context);
 
 #ifdef __cplusplus
