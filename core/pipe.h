@@ -3,7 +3,7 @@
    Each end is an entry of the table of syncs, which rarely changes, so that all processors can keep
    it: in which way it sends (site), from which it receives (extra), which the other end is
    (related). Its state says whom it belongs to. Each direction is a queue (queue.h), or a stream
-   (stream_ring.h), and belongs to the end that receives from it. With an end that is closed, the way
+   (stream_ring.h), and belongs to the end that receives from it. When an end is closed, the way
    from which it receives is destroyed, so that nothing more can be sent there; the way in which it
    sends is closed, so that the other end has what was sent, and then is told. Neither needs to know
    of the other's fate, and all of it can be repeated: who closes an end destroys its entry, which

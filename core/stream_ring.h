@@ -31,7 +31,7 @@ typedef struct stream_side {
     thread_self *t;
 } stream_side;
 
-/* Makes one whose receiving side belongs to the connection `owner`. It stores the id of that side to
+/* Makes one whose receiving side belongs to the connection `owner`. Stores the id of that side to
    *receives, where the recovery of the connection finds it, before it outlives its maker.
    KIN_E_NOMEM, KIN_E_LIMIT. */
 int stream_create(_Atomic uint64_t *receives, _Atomic uint64_t *sends, uint64_t owner,

@@ -297,8 +297,8 @@ static void bytes_come_back(void **state)
     for (uint64_t at = 0; at < sizeof bytes; at++) {
         bytes[at] = byte_at(at);
     }
-    for (int i = 0; i < 100; i++) {
-        size_t size = (size_t) (i * 37 + 1);
+    for (size_t i = 0; i < 100; i++) {
+        size_t size = i * 37 + 1;
         assert_int_equal(kin_connection_send(b->mine, bytes, size, LONG_MS), 0);
         assert_int_equal(kin_connection_read(b->mine, back, size, NULL, LONG_MS), 0);
         assert_memory_equal(bytes, back, size);
