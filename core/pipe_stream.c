@@ -136,7 +136,7 @@ static int move(transfer *t, size_t least)
 {
     int status = stream_enter(&t->s, t->p->way);
     if (status == 0 && least == 0) {
-        return go_on(t);
+        return t->sends ? 0 : go_on(t);
     }
     while (status == 0 && t->done < least) {
         status = go_on(t);

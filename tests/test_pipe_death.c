@@ -118,7 +118,7 @@ static void what_the_killed_had_sent_is_received(void **state)
     (void) state;
     for (int i = 0; i < KILLS; i++) {
         board *b = new_board(i % KINDS_OF_PIPES);
-        kin_process child = start_with_end(send_numbers, b);
+        kin_process peer = start_with_end(send_numbers, b);
         uint64_t number = 0;
         uint64_t next = 0;
         uint64_t most = (uint64_t) i * 17 % NUMBERS;
@@ -127,7 +127,7 @@ static void what_the_killed_had_sent_is_received(void **state)
             assert_true(number == next);
             next++;
         }
-        assert_int_equal(kin_process_kill(child), 0);
+        assert_int_equal(kin_process_kill(peer), 0);
         int status;
         while ((status = receive_number(b->mine, &number)) == 0) {
             assert_true(number == next);
@@ -136,7 +136,7 @@ static void what_the_killed_had_sent_is_received(void **state)
         assert_int_equal(status, KIN_E_CLOSED);
         assert_true(next == atomic_load(&b->sent) || next == atomic_load(&b->sent) + 1);
         it_is_found_gone_in_time(b->mine);
-        assert_int_equal(end_of(child), -KIN_SIGKILL);
+        assert_int_equal(end_of(peer), -KIN_SIGKILL);
         free_board(b);
     }
 }
@@ -146,15 +146,15 @@ static void a_sender_for_whom_there_is_no_room_is_told(void **state)
     (void) state;
     for (int kind = 2; kind < KINDS_OF_PIPES; kind++) {
         board *b = new_board(kind);
-        kin_process child = start_staying();
-        assert_int_equal(kin_connection_give(b->theirs, child), 0);
+        kin_process peer = start_staying();
+        assert_int_equal(kin_connection_give(b->theirs, peer), 0);
         while (kin_connection_send(b->mine, "0123456789abcdef", 16, 0) == 0) {
         }
         assert_int_equal(kin_connection_send(b->mine, "x", 1, 0), KIN_E_TIMEOUT);
-        assert_int_equal(kin_process_kill(child), 0);
+        assert_int_equal(kin_process_kill(peer), 0);
         assert_int_equal(kin_connection_send(b->mine, "x", 1, LONG_MS), KIN_E_CLOSED);
         it_is_found_gone_in_time(b->mine);
-        assert_int_equal(end_of(child), -KIN_SIGKILL);
+        assert_int_equal(end_of(peer), -KIN_SIGKILL);
         free_board(b);
     }
 }
@@ -165,16 +165,16 @@ static void one_who_only_tries_learns_of_a_death(void **state)
     for (int kind = 0; kind < KINDS_OF_PIPES; kind++) {
         char byte;
         board *b = new_board(kind);
-        kin_process child = start_staying();
-        assert_int_equal(kin_connection_give(b->theirs, child), 0);
+        kin_process peer = start_staying();
+        assert_int_equal(kin_connection_give(b->theirs, peer), 0);
         assert_int_equal(kin_connection_receive(b->mine, &byte, 1, NULL, 0), KIN_E_TIMEOUT);
-        assert_int_equal(kin_process_kill(child), 0);
+        assert_int_equal(kin_process_kill(peer), 0);
         int64_t deadline = wait_deadline(LONG_MS);
         while (kin_connection_receive(b->mine, &byte, 1, NULL, 0) == KIN_E_TIMEOUT) {
             assert_true(kin_clock_ns() < deadline);
         }
         the_other_side_is_gone(b->mine);
-        assert_int_equal(end_of(child), -KIN_SIGKILL);
+        assert_int_equal(end_of(peer), -KIN_SIGKILL);
         free_board(b);
     }
 }
@@ -192,11 +192,11 @@ static void an_end_given_to_one_who_dies_unused_is_closed(void **state)
     (void) state;
     for (int kind = 0; kind < KINDS_OF_PIPES; kind++) {
         board *b = new_board(kind);
-        kin_process child = start_staying();
-        assert_int_equal(kin_connection_give(b->theirs, child), 0);
-        assert_int_equal(kin_process_kill(child), 0);
+        kin_process peer = start_staying();
+        assert_int_equal(kin_connection_give(b->theirs, peer), 0);
+        assert_int_equal(kin_process_kill(peer), 0);
         it_is_found_gone_in_time(b->mine);
-        assert_int_equal(end_of(child), -KIN_SIGKILL);
+        assert_int_equal(end_of(peer), -KIN_SIGKILL);
         free_board(b);
     }
 }
@@ -206,15 +206,15 @@ static void an_end_given_to_the_dead_is_closed(void **state)
     (void) state;
     for (int kind = 0; kind < KINDS_OF_PIPES; kind++) {
         board *b = new_board(kind);
-        kin_process child = start_on(do_nothing, b);
-        assert_int_equal(kin_process_join(child, KIN_FOREVER), 0);
+        kin_process peer = start_on(do_nothing, b);
+        assert_int_equal(kin_process_join(peer, KIN_FOREVER), 0);
         assert_int_equal(kin_connection_send(b->theirs, "12345678", 8, 0), 0);
-        assert_int_equal(kin_connection_give(b->theirs, child), 0);
+        assert_int_equal(kin_connection_give(b->theirs, peer), 0);
         assert_int_equal(kin_connection_send(b->theirs, "x", 1, 0), KIN_E_HANDLE);
         uint64_t number;
         assert_int_equal(receive_number(b->mine, &number), 0);
         it_is_found_gone_in_time(b->mine);
-        assert_int_equal(kin_process_close(child), 0);
+        assert_int_equal(kin_process_close(peer), 0);
         free_board(b);
     }
 }
@@ -252,17 +252,17 @@ static void one_who_dies_on_its_way_is_noticed(void **state)
             other = start_on(wait_for_the_end, b);
             assert_true(mark_await(&b->arrived, 1));
         }
-        kin_process child = start_staying();
-        assert_int_equal(kin_connection_give(b->theirs, child), 0);
-        system_kill(kin_process_pid(child));
-        if (other.id != 0 && !is_named(child)) {
-            (void) kin_process_join(child, LONG_MS);
+        kin_process peer = start_staying();
+        assert_int_equal(kin_connection_give(b->theirs, peer), 0);
+        system_kill(kin_process_pid(peer));
+        if (other.id != 0 && !is_named(peer)) {
+            (void) kin_process_join(peer, LONG_MS);
         }
         if (other.id != 0) {
             assert_int_equal(end_of(other), 0);
         }
         it_is_found_gone_in_time(b->mine);
-        await_end(child);
+        await_end(peer);
         free_board(b);
     }
 }
@@ -314,16 +314,16 @@ static void the_ends_of_their_maker_are_closed(void **state)
         uint64_t number;
         board *b = shared_new(sizeof *b);
         atomic_store(&b->sent, (uint64_t) i % KINDS_OF_PIPES);
-        kin_process child = start_on(make_pipes_and_stay, b);
+        kin_process peer = start_on(make_pipes_and_stay, b);
         assert_true(mark_await(&b->arrived, 1));
         if (i < KINDS_OF_PIPES) {
-            assert_int_equal(kin_process_kill(child), 0);
+            assert_int_equal(kin_process_kill(peer), 0);
         } else {
             mark_add(&b->go);
         }
         assert_int_equal(receive_number(b->mine, &number), 0);
         it_is_found_gone_in_time(b->mine);
-        assert_int_equal(end_of(child), i < KINDS_OF_PIPES ? -KIN_SIGKILL : 0);
+        assert_int_equal(end_of(peer), i < KINDS_OF_PIPES ? -KIN_SIGKILL : 0);
         free_board(b);
     }
 }
@@ -354,12 +354,12 @@ static void what_has_been_given_on_belongs_to_the_last(void **state)
     (void) state;
     for (int kind = 0; kind < KINDS_OF_PIPES; kind++) {
         board *b = new_board(kind);
-        kin_process child = start_with_end(give_it_on_and_stay, b);
+        kin_process peer = start_with_end(give_it_on_and_stay, b);
         uint64_t number = 5;
         assert_true(mark_await(&b->arrived, 1));
         for (uint64_t i = 0; i < 10; i++) {
             if (i == 1) {
-                kill_and_close(child); /* the other one has joined */
+                kill_and_close(peer); /* the other one has joined */
             }
             assert_int_equal(kin_connection_send(b->mine, &i, sizeof i, LONG_MS), 0);
             assert_int_equal(receive_number(b->mine, &number), 0);
@@ -376,10 +376,10 @@ static void an_end_can_be_taken_back(void **state)
     (void) state;
     uint64_t number = 0;
     board *b = new_board(0);
-    kin_process child = start_staying();
-    assert_int_equal(kin_connection_give(b->theirs, child), 0);
+    kin_process peer = start_staying();
+    assert_int_equal(kin_connection_give(b->theirs, peer), 0);
     assert_int_equal(kin_connection_give(b->theirs, kin_current_process()), 0);
-    kill_and_close(child);
+    kill_and_close(peer);
     assert_int_equal(kin_connection_send(b->theirs, "12345678", 8, 0), 0);
     assert_int_equal(receive_number(b->mine, &number), 0);
     assert_int_equal(kin_connection_receive(b->mine, &number, 8, NULL, 300), KIN_E_TIMEOUT);
