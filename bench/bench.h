@@ -27,6 +27,7 @@ extern const benchmark queue_benchmarks[];
 extern const benchmark shm_benchmarks[];
 extern const benchmark shared_benchmarks[];
 extern const benchmark table_benchmarks[];
+extern const benchmark pipe_benchmarks[];
 
 /* The median of `count` samples, which it sorts. */
 double bench_median(double *samples, size_t count);

@@ -10,9 +10,9 @@
 #include <string.h>
 
 /* The first are measured while the arena is as a program finds it. */
-static const benchmark *const tables[] = {memory_benchmarks, arena_benchmarks, process_benchmarks,
-                                          pool_benchmarks,   sync_benchmarks,  shared_benchmarks,
-                                          queue_benchmarks,  table_benchmarks, shm_benchmarks};
+static const benchmark *const tables[] = {
+    memory_benchmarks, arena_benchmarks, process_benchmarks, pool_benchmarks,  sync_benchmarks,
+    shared_benchmarks, queue_benchmarks, pipe_benchmarks,    table_benchmarks, shm_benchmarks};
 
 static int compare(const void *a, const void *b)
 {

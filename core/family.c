@@ -19,6 +19,7 @@ static uint64_t families;    /* so far */
 /* In a copy that is no member yet, the member that it was copied from. */
 static _Atomic uint64_t original;
 static int (*rejoin_copy)(void);
+static void (*after_cancel)(void);
 
 bool family_is_joined(void)
 {
@@ -283,6 +284,11 @@ int member_reserve(uint64_t *reference, uint64_t *token)
     return status;
 }
 
+void member_set_cancelled(void (*cancelled)(void))
+{
+    after_cancel = cancelled;
+}
+
 bool member_cancel(uint64_t reference)
 {
     bool cancelled = false;
@@ -294,6 +300,9 @@ bool member_cancel(uint64_t reference)
         cancelled = true;
     }
     arena_unlock();
+    if (cancelled && after_cancel != NULL) {
+        after_cancel();
+    }
     return cancelled;
 }
 

@@ -158,6 +158,9 @@ int member_reserve(uint64_t *reference, uint64_t *token);
 /* Frees a slot that is still STARTING. False if the process has entered it meanwhile. */
 bool member_cancel(uint64_t reference);
 
+/* What is done after that: there may be things that belong to the member. */
+void member_set_cancelled(void (*cancelled)(void));
+
 /* Frees the slot of a dead member, when all that it held has been given back. */
 int member_release(uint64_t reference);
 

@@ -9,6 +9,7 @@
 #include "core/group.h"
 #include "core/list.h"
 #include "core/log.h"
+#include "core/pipe.h"
 #include "core/pool.h"
 #include "core/queue.h"
 #include "core/semaphore.h"
@@ -44,6 +45,7 @@ static void end(void)
         process_run_exits();
         pool_end_all();
         process_end_children();
+        pipe_end_all();
         if (member_self() == family_first()) {
             forkserver_end();
         }
@@ -68,6 +70,7 @@ static int set_up(void)
     process_watch_set_up();
     group_set_up();
     queue_set_up();
+    pipe_set_up();
     pool_set_up();
     process_set_end(end);
     family_set_rejoin(process_rejoin);

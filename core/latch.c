@@ -154,6 +154,14 @@ void latch_look(sync *s, uint64_t id)
     }
 }
 
+/* Is it known that the owner is gone? Then nobody, and least of all its recovery, need sleep. */
+static bool is_left(const waiting *w)
+{
+    uint64_t process;
+    uint64_t owner = latch_owner(w->state);
+    return owner != 0 && !thread_is_there(owner, &process);
+}
+
 /* Is the owner still there? */
 static void look_after_owner(waiting *w)
 {
@@ -326,6 +334,10 @@ int latch_wait(sync *s, uint64_t id, thread_self *t, int64_t deadline_ns, unsign
     w.waited = true;
     if (status == LATCH_HELD) {
         status = spin(&w);
+    }
+    if (status == LATCH_HELD && is_left(&w)) {
+        latch_look(s, id);
+        status = take(&w);
     }
     if (status == LATCH_HELD) {
         status = wait_asleep(&w);

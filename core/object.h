@@ -42,12 +42,13 @@ enum object_kind {
     KIND_DICT,
     KIND_ARRAY,
     KIND_COUNTER,
+    KIND_STREAM,
     /* And others again. */
     KIND_MEMORY,
     KIND_MESSAGE,
     KINDS,
     KIND_FIRST_SYNC = KIND_LOCK,
-    KIND_LAST_SYNC = KIND_COUNTER
+    KIND_LAST_SYNC = KIND_STREAM
 };
 
 /* An id: place (31 bits, in steps of 64 bytes), kind (5), generation (27), and above them a bit

@@ -261,7 +261,7 @@ static void drop(sync *s)
     }
 }
 
-static int create(uint64_t *id, const kin_queue_options *how)
+static int create(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how)
 {
     sync *d = NULL;
     sync *p = NULL;
@@ -270,6 +270,9 @@ static int create(uint64_t *id, const kin_queue_options *how)
     int status = sync_create(&d, KIND_QUEUE, how->name);
     if (status == 0) {
         set_bounds(d, how);
+        if (connection != 0) {
+            atomic_store(&d->related, connection);
+        }
         status = sync_create(&p, KIND_QUEUE_PUT, NULL);
     }
     if (status == 0 && (flags & QUEUE_SHELF) == 0) {
@@ -284,9 +287,14 @@ static int create(uint64_t *id, const kin_queue_options *how)
         drop(d);
         return status;
     }
-    *id = atomic_load(&d->id);
+    atomic_store(noted, atomic_load(&d->id));
     publish(d, p, c, flags);
     return 0;
+}
+
+int queue_create_for(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how)
+{
+    return create(noted, connection, how);
 }
 
 int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
@@ -299,7 +307,10 @@ int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
     if (how->dead_letters.id != 0 && sync_find(how->dead_letters.id, KIND_QUEUE) == NULL) {
         return sync_missing();
     }
-    return create(&queue->id, how);
+    _Atomic uint64_t id = 0;
+    int status = create(&id, 0, how);
+    queue->id = status == 0 ? atomic_load(&id) : queue->id;
+    return status;
 }
 
 /* ---- open and closed ---- */

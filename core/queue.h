@@ -197,8 +197,16 @@ int queue_wait_for(queue_wait *w);
 /* Until when a latch is waited for. */
 int64_t queue_patience(const queue_user *u);
 
-/* Members that have taken something from its shelf: looks whether they are there. */
+/* Members that have taken something from its shelf, or that have the ends of the pipe that it
+   belongs to: looks whether they are there. */
 void queue_look_at_holders(queue_user *u);
+
+/* A queue that belongs to a connection, which stands in `related`. Its id is stored to *noted, where
+   the recovery of the connection finds it, before it outlives its maker. */
+int queue_create_for(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how);
+
+/* What looks whether those are there who have the ends of a connection's pipe. */
+void queue_set_look(void (*look)(uint64_t connection));
 
 /* queue_recover.c: what becomes of the messages of the dead. */
 void queue_recover_set_up(void);

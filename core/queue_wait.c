@@ -6,10 +6,22 @@ enum { HOLDERS = 16, SLOW = 128 };
 
 _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
+static void (*look_at_connection)(uint64_t connection);
+
+void queue_set_look(void (*look)(uint64_t connection))
+{
+    look_at_connection = look;
+}
+
 void queue_look_at_holders(queue_user *u)
 {
     uint64_t holders[HOLDERS];
     size_t count = 0;
+    uint64_t related = queue_dead_letters(u->d);
+    if (object_kind_of(related) == KIND_CONNECTION) {
+        look_at_connection(related);
+        return;
+    }
     if ((u->state & QUEUE_JOINABLE) != 0 && queue_lock(u) == 0) {
         count = shelf_holders(u, holders, HOLDERS);
         queue_unlock(u);

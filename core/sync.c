@@ -192,6 +192,15 @@ int sync_destroy(uint64_t id, enum object_kind kind)
     return 0;
 }
 
+void sync_look_at_keeper(sync *s)
+{
+    uint64_t keeper = atomic_load(&s->keeper);
+    uint64_t its = keeper & ~DESTROYING;
+    if (keeper != its && (keeper & KNOWN) == 0 && its != member_self()) {
+        (void) death_check(its);
+    }
+}
+
 bool sync_is_known(sync *s, uint64_t id)
 {
     return atomic_load(&s->keeper) == (KNOWN | id);
@@ -278,4 +287,5 @@ void sync_set_up(void)
     thread_set_death(died);
     death_register_extra(recover);
     thread_set_end(look_at_all);
+    member_set_cancelled(look_at_all);
 }

@@ -15,6 +15,7 @@
 #include <kin/lock.h>
 #include <kin/log.h>
 #include <kin/memory.h>
+#include <kin/pipe.h>
 #include <kin/pool.h>
 #include <kin/process.h>
 #include <kin/queue.h>

@@ -20,7 +20,8 @@ typedef struct kin_wait_item {
    - a process that has ended;
    - an event that is set;
    - a semaphore that has a permit;
-   - a queue that has an item, or that is closed.
+   - a queue that has an item, or that is closed;
+   - a connection from which something can be received, or of which the other end is closed.
    Nothing is taken: an event that resets itself stays set, a semaphore keeps its permits. Another
    may be faster, so take what you want with a timeout of 0. What is ready for less time than it
    takes to look may be missed.
