@@ -77,10 +77,20 @@ static bool claim(uint64_t reference)
     }
 }
 
+/* What a hook had no memory for: the rest goes on, which may give some back, and all is done again
+   later. */
+typedef struct hook_run {
+    uint64_t dead;
+    int status;
+} hook_run;
+
 static int run_hook(object *o, uint64_t id, void *context)
 {
+    hook_run *run = context;
     death_hook hook = hooks[object_kind_of(id)];
-    return hook != NULL ? hook(o, id, *(const uint64_t *) context) : 0;
+    int status = hook != NULL ? hook(o, id, run->dead) : 0;
+    run->status = status == KIN_E_NOMEM ? status : run->status;
+    return status == KIN_E_NOMEM ? 0 : status;
 }
 
 /* What the dead one was doing for other members: starting them, or clearing up behind them. */
@@ -105,8 +115,9 @@ static int recover(uint64_t reference)
         thread_release_all(reference); /* first: what it used is not used any more */
     }
     int status = object_recover(reference); /* what it had begun to destroy, others could not */
+    hook_run run = {.dead = reference};
     if (status == 0) {
-        status = object_each(run_hook, &reference);
+        status = object_each(run_hook, &run);
     }
     if (status == 0) {
         extra(reference);
@@ -120,6 +131,7 @@ static int recover(uint64_t reference)
     if (status == 0) {
         status = arena_recover(member_slot(reference));
     }
+    status = status == 0 ? run.status : status;
     return status == 0 ? member_release(reference) : status;
 }
 

@@ -23,13 +23,16 @@ enum message_state {
     MESSAGE_DEAD
 };
 
+/* In `home`: it goes back to its place there, as one that is delivered again. */
+#define MESSAGE_BACK (UINT64_C(1) << 63)
+
 typedef struct message {
     object object;
-    _Atomic uint64_t holder;   /* the member that has it; 0: the queue */
+    _Atomic uint64_t holder;   /* the member that has it, or puts it; 0: the queue */
     _Atomic uint64_t queue;    /* that it is in, is being put into or taken from; 0: none */
-    _Atomic uint64_t position; /* there, if that is a ring; else 0, and */
-    _Atomic uint64_t door;     /* the KIN_QUEUE_PUT of its shelf */
-    _Atomic uint64_t home;     /* the queue to which it goes if it is in none */
+    _Atomic uint64_t position; /* there, if that is a ring */
+    _Atomic uint64_t door;     /* if it is a shelf, its KIN_QUEUE_PUT, else 0 */
+    _Atomic uint64_t home;     /* the queue to which it goes if it is in none, see MESSAGE_BACK */
     uint64_t size;             /* bytes of the item, and that there is room for */
     uint64_t room;
 
@@ -59,16 +62,25 @@ static inline uint64_t message_id(message *m)
     return atomic_load(&m->object.id);
 }
 
+/* With this the holder has given it to the queue, if that has it: from then on whoever takes it is
+   the holder, and the one before must not touch it any more. No reference has the bit. */
+#define MESSAGE_GIVEN (UINT64_C(1) << 31)
+
 static inline bool message_is_held(message *m, uint64_t holder)
 {
     return atomic_load(&m->holder) == holder;
 }
 
-/* It lies in `queue`, if `holder` has it still: whoever has taken it from there meanwhile keeps
-   it. */
-static inline void message_leave_to(message *m, uint64_t holder)
+/* Is it up to the recovery of that member what becomes of it? */
+static inline bool message_was_held(message *m, uint64_t holder)
 {
-    (void) atomic_compare_exchange_strong(&m->holder, &holder, 0);
+    return (atomic_load(&m->holder) & ~MESSAGE_GIVEN) == holder;
+}
+
+/* It is the queue's in which it lies. With the latch that who takes it from there must have. */
+static inline void message_leave(message *m)
+{
+    atomic_store(&m->holder, 0);
 }
 
 #endif

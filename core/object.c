@@ -255,7 +255,9 @@ static int recover_block(uint64_t block, void *context)
             finish(id);
             return 0;
         }
-        int status = owner != 0 && !object_is_there(owner) ? object_destroy(id) : 0;
+        /* Who takes something from its owner says so before that can be gone. */
+        bool orphan = owner != 0 && !object_is_there(owner) && atomic_load(&o->owner) == owner;
+        int status = orphan ? object_destroy(id) : 0;
         return status == KIN_E_HANDLE ? 0 : status; /* somebody else did: as good */
     }
     uint64_t destroyer = dead;

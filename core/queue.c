@@ -24,8 +24,10 @@ int queue_enter(queue_user *u, uint64_t id, int timeout_ms)
     }
     u->p_id = queue_put_id(u->d);
     u->c_id = queue_get_id(u->d);
-    u->p = sync_find(u->p_id, KIND_QUEUE_PUT);
-    u->c = sync_find(u->c_id, KIND_QUEUE_GET);
+    /* Not looked at yet: who gets would take the line from who puts, and the other way round. A latch
+       that is not the queue's any more cannot be had. */
+    u->p = sync_find_place(u->p_id);
+    u->c = sync_find_place(u->c_id);
     bool whole = queue_is_there(u, &u->state) && u->p != NULL &&
                  (u->c != NULL || (u->state & QUEUE_SHELF) != 0);
     return whole ? 0 : KIN_E_HANDLE;
@@ -59,7 +61,7 @@ int queue_lock(queue_user *u)
         return status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? queue_gone(u) : status;
     }
     if (!queue_is_there(u, &state)) {
-        queue_unlock(u);
+        (void) latch_release(u->p, u->p_id, u->t, status == KIN_OWNER_DIED ? LATCH_DIED : 0);
         return queue_gone(u);
     }
     u->state = state;
@@ -87,6 +89,10 @@ void queue_unlock(queue_user *u)
 static int wait_for_get(queue_user *u)
 {
     int status = latch_wait(u->c, u->c_id, u->t, INT64_MAX, 0);
+    if (status >= 0 && !sync_is_known(u->c, u->c_id)) {
+        (void) latch_release(u->c, u->c_id, u->t, LATCH_DIED);
+        return KIN_E_HANDLE;
+    }
     if (status == KIN_OWNER_DIED) {
         uint64_t head = ring_lock_head(u->c);
         ring_repair_get(u);
@@ -143,7 +149,8 @@ static bool lock_the_last_time(queue_user *u)
         if (status < 0) {
             return false;
         }
-        if (status == KIN_OWNER_DIED) {
+        /* Where the rings have been freed already there is nothing to repair. */
+        if (status == KIN_OWNER_DIED && (u->c == NULL || ring_of(u->c) != 0)) {
             repair(u);
         }
         if (u->c == NULL || take_get(u)) {

@@ -123,6 +123,7 @@ typedef struct queue_item {
     bool force;    /* even if it is closed */
     bool is_back;  /* it has a place on the shelf already: home_priority, home_order */
     uint32_t grow; /* so large a ring is asked for: the logarithm of its slots */
+    uint32_t stride;
     object *spare; /* one that is not used yet, or NULL */
     uint32_t spare_log;
 } queue_item;
@@ -144,6 +145,7 @@ typedef struct queue_request {
     void *buffer;
     size_t capacity;
     size_t size;    /* of the item */
+    bool has_spun;  /* it is not worth spinning any more */
     message *taken; /* of TAKE; of COPY if it is to be copied from there */
     message *spare; /* for an item that is to be taken and lies in the ring; or NULL */
     size_t spare_size;
@@ -187,8 +189,9 @@ typedef struct queue_wait {
     int (*attempt)(queue_user *u, void *context);
     bool (*is_worth_it)(queue_user *u, void *context); /* a look without a latch; NULL: none */
     void *context;
-    int nothing; /* what the attempt gives when it is to be made again */
-    bool slowly; /* not to be looked for all the time */
+    int nothing;   /* what the attempt gives when it is to be made again */
+    bool slowly;   /* not to be looked for all the time */
+    bool has_spun; /* nor at all before sleeping */
 } queue_wait;
 
 /* Attempts until there is something, or the time of the call is over. KIN_E_TIMEOUT; what the attempt gives. */
@@ -213,7 +216,7 @@ void queue_recover_set_up(void);
 
 /* What is to be done, with the latch, about one that stands on a shelf, when its holder has died or
    gives it back. False if it stands there no more: it is to be settled. */
-bool queue_settle_on_shelf(queue_user *u, message *m, uint64_t holder);
+bool queue_settle_on_shelf(queue_user *u, message *m);
 
 /* Brings a message that lies nowhere to its home, or frees it. */
 int queue_settle(message *m, uint64_t id, uint64_t holder);

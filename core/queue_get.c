@@ -51,18 +51,25 @@ static inline int look_at_front(sync *c, uint64_t c_id, front *f)
 
 /* In a stream of items those that are known to be there are fetched before they are needed; to ask
    for others would take them from the one who writes them. How many there are is looked at when
-   those that were known of have been got. */
-static inline void fetch_ahead(sync *d, sync *c, const front *f)
+   those that were known of have been got. Nothing depends on whether that is right. */
+static inline void fetch_ahead(sync *d, uint64_t c_id, const front *f)
 {
+    static _Thread_local PLATFORM_FAST_TLS uint64_t known_of;
+    static _Thread_local PLATFORM_FAST_TLS uint32_t known;
     uint32_t position = (uint32_t) head_position(f->head);
-    uint32_t known = atomic_load_explicit(&c->depth, memory_order_relaxed);
-    if ((int32_t) (known - position) > AHEAD) {
-        PREFETCH(ring_slot_at(f->descriptor, position + AHEAD));
-    } else if ((int32_t) (known - position) <= 0 && queue_gets > STREAM) {
-        sync *p = sync_find_place(queue_put_id(d));
-        if (p != NULL) {
-            atomic_store_explicit(&c->depth, (uint32_t) ring_tail(p), memory_order_relaxed);
+    if (queue_gets <= STREAM) {
+        return;
+    }
+    if (known_of == c_id && (int32_t) (known - position) > 0) {
+        if ((int32_t) (known - position) > AHEAD) {
+            PREFETCH(ring_slot_at(f->descriptor, position + AHEAD));
         }
+        return;
+    }
+    sync *p = sync_find_place(queue_put_id(d));
+    if (p != NULL) {
+        known = (uint32_t) ring_tail(p);
+        known_of = c_id;
     }
 }
 
@@ -77,19 +84,20 @@ static inline int get_quickly(sync *d, sync *c, uint64_t c_id, void *buffer, siz
         if (status != 0) {
             return status;
         }
-        fetch_ahead(d, c, &f);
+        fetch_ahead(d, c_id, &f);
         uint32_t has = ring_mark_size(f.word);
         if (has == RING_REFERENCE) {
             return QUEUE_LATCH;
         }
+        unsigned count = taken;
         if (has > capacity) {
-            taken = 0;
+            count = 0;
             status = KIN_E_TOO_SMALL;
         } else {
             ring_read(buffer, &f.slot[at], has);
         }
         /* If nothing has moved, what has been read was the item. */
-        if (atomic_compare_exchange_strong(&c->extra, &f.head, head_forward(f.head, taken))) {
+        if (atomic_compare_exchange_strong(&c->extra, &f.head, head_forward(f.head, count))) {
             *size = has;
             return status;
         }
@@ -170,6 +178,10 @@ static int get_with_latch(queue_user *u, queue_request *r)
                      : latch_wait(u->c, u->c_id, u->t, queue_patience(u), 0);
     if (status < 0) {
         return status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? queue_gone(u) : status;
+    }
+    if (!sync_is_known(u->c, u->c_id)) { /* somebody has died who was about to end it */
+        (void) latch_release(u->c, u->c_id, u->t, LATCH_DIED);
+        return queue_gone(u);
     }
     uint64_t head = ring_lock_head(u->c);
     if (status == KIN_OWNER_DIED) {
@@ -370,7 +382,8 @@ int queue_get_item(queue_user *u, queue_request *r)
                     .is_worth_it = is_worth_it,
                     .context = r,
                     .nothing = QUEUE_NOTHING,
-                    .slowly = queue_gets > STREAM};
+                    .slowly = queue_gets > STREAM,
+                    .has_spun = r->has_spun};
     int status = queue_wait_for(&w);
     if (r->spare != NULL) {
         (void) object_destroy(r->spare_id); /* ours, and not needed */
@@ -410,10 +423,25 @@ static inline sync *find_get(sync *d, uint64_t id, uint64_t *c_id)
 }
 
 static KIN_COLD int get_copy(uint64_t id, void *buffer, size_t capacity, size_t *size,
-                             int timeout_ms)
+                             int timeout_ms, bool has_spun)
 {
-    queue_request r = {.wish = QUEUE_COPY, .buffer = buffer, .capacity = capacity};
+    queue_request r = {
+        .wish = QUEUE_COPY, .buffer = buffer, .capacity = capacity, .has_spun = has_spun};
     return get_slowly(id, &r, size, timeout_ms);
+}
+
+/* What is about to come is had without a detour. Not for a stream, see queue_gets. */
+static int spin_for_one(sync *d, sync *c, uint64_t c_id, void *buffer, size_t capacity,
+                        size_t *size)
+{
+    int status = QUEUE_NOTHING;
+    wait_spin around = wait_spin_begin(SPIN_CHANGE);
+    while (status == QUEUE_NOTHING && wait_spin_once(&around) &&
+           (atomic_load_explicit(&d->state, memory_order_relaxed) & QUEUE_CLOSED) == 0) {
+        status = get_quickly(d, c, c_id, buffer, capacity, size, 1, 1);
+    }
+    wait_spin_end(&around, status != QUEUE_NOTHING);
+    return status;
 }
 
 int kin_queue_get(kin_queue queue, void *buffer, size_t capacity, size_t *size, int timeout_ms)
@@ -423,8 +451,15 @@ int kin_queue_get(kin_queue queue, void *buffer, size_t capacity, size_t *size, 
     queue_gets++;
     sync *d = thread_known() != NULL && buffer != NULL ? sync_find(queue.id, KIND_QUEUE) : NULL;
     sync *c = d != NULL ? find_get(d, queue.id, &c_id) : NULL;
-    if (c == NULL || get_quickly(d, c, c_id, buffer, capacity, &has, 1, 1) != 0) {
-        return get_copy(queue.id, buffer, capacity, size, timeout_ms);
+    int status = QUEUE_LATCH;
+    bool spin = false;
+    if (c != NULL) {
+        status = get_quickly(d, c, c_id, buffer, capacity, &has, 1, 1);
+        spin = status == QUEUE_NOTHING && timeout_ms != 0 && queue_gets <= STREAM;
+        status = spin ? spin_for_one(d, c, c_id, buffer, capacity, &has) : status;
+    }
+    if (status != 0) {
+        return get_copy(queue.id, buffer, capacity, size, timeout_ms, spin);
     }
     error_clear();
     if (size != NULL) {

@@ -188,7 +188,7 @@ static void end_taking(message *m, enum message_state state)
     if (lock_its_shelf(&u, m)) {
         m->home_priority = m->priority;
         m->home_order = m->order;
-        atomic_store(&m->home, state == MESSAGE_MOVES ? u.id : 0);
+        atomic_store(&m->home, state == MESSAGE_MOVES ? u.id | MESSAGE_BACK : 0);
         shelf_remove(&u, m, state);
         queue_unlock(&u);
     } else {
@@ -222,13 +222,10 @@ static int give_back(message *m, uint64_t id)
         return KIN_E_STATE;
     }
     bool redeliver = (u.state & QUEUE_REDELIVER) != 0;
-    bool stays = redeliver && queue_settle_on_shelf(&u, m, member_self());
+    bool stays = redeliver && queue_settle_on_shelf(&u, m);
     queue_unlock(&u);
     if (!redeliver) {
         return KIN_E_STATE;
-    }
-    if (stays) {
-        queue_tell_getters(u.d, 1);
     }
     return stays ? 0 : queue_settle(m, id, member_self());
 }

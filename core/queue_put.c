@@ -45,12 +45,12 @@ int queue_put_locked(queue_user *u, queue_item *item)
 }
 
 /* As large as it is asked for, or as there is memory for. */
-static int make_ring(queue_user *u, queue_item *item)
+static int make_ring(queue_item *item)
 {
     uint32_t log = item->grow;
-    int status = ring_create(&item->spare, log, ring_stride(ring_of(u->p)));
+    int status = ring_create(&item->spare, log, item->stride);
     while (status == KIN_E_NOMEM && log > LEAST_LOG) {
-        status = ring_create(&item->spare, --log, ring_stride(ring_of(u->p)));
+        status = ring_create(&item->spare, --log, item->stride);
     }
     item->spare_log = log;
     return status;
@@ -70,7 +70,7 @@ int queue_put_once(queue_user *u, queue_item *item)
         if (status != QUEUE_GROW) {
             return status;
         }
-        status = make_ring(u, item);
+        status = make_ring(item);
         if (status < 0) {
             return status;
         }
@@ -123,18 +123,19 @@ static bool is_apart(const queue_user *u, size_t size)
 
 static int put_copy(queue_user *u, queue_item *item)
 {
-    if (is_apart(u, item->size)) {
-        int status = message_create(&item->message, &item->message_id, item->size);
-        if (status < 0) {
-            return status;
-        }
-        item->holder = member_self();
-        if (item->size > 0) {
-            memcpy(item->message->bytes, item->data, item->size);
-        }
+    if (!is_apart(u, item->size)) {
+        return queue_put_item(u, item);
     }
-    int status = queue_put_item(u, item);
-    if (status != 0 && item->message != NULL) {
+    int status = message_create(&item->message, &item->message_id, item->size);
+    if (status < 0) {
+        return status;
+    }
+    item->holder = member_self();
+    if (item->size > 0) {
+        memcpy(item->message->bytes, item->data, item->size);
+    }
+    status = queue_put_item(u, item);
+    if (status != 0) {
         (void) object_destroy(item->message_id); /* ours, nobody else knows it */
     }
     return status;

@@ -10,7 +10,8 @@ static int put_at_home(message *m, uint64_t id, uint64_t holder)
 {
     queue_user u;
     uint64_t home = atomic_load(&m->home);
-    bool back = atomic_load(&m->state) == MESSAGE_MOVES;
+    bool back = (home & MESSAGE_BACK) != 0;
+    home &= ~MESSAGE_BACK;
     int status = home != 0 ? queue_enter(&u, home, KIN_FOREVER) : KIN_E_HANDLE;
     if (status == 0 && back && (u.state & QUEUE_REDELIVER) == 0) {
         status = KIN_E_HANDLE; /* it is done there */
@@ -48,13 +49,13 @@ static bool comes_back(queue_user *u, message *m)
     return (u->state & QUEUE_REDELIVER) != 0 && (most == 0 || atomic_load(&m->deliveries) < most);
 }
 
-bool queue_settle_on_shelf(queue_user *u, message *m, uint64_t holder)
+bool queue_settle_on_shelf(queue_user *u, message *m)
 {
     switch (atomic_load(&m->state)) {
     case MESSAGE_WAITS:
         atomic_store(&m->home, 0);
         atomic_store(&m->object.owner, u->id);
-        message_leave_to(m, holder);
+        message_leave(m);
         return true;
     case MESSAGE_TAKEN:
     case MESSAGE_COPIED:
@@ -72,31 +73,37 @@ bool queue_settle_on_shelf(queue_user *u, message *m, uint64_t holder)
     }
 }
 
-/* Does it lie in the queue that it names? Then it is the queue's from now on. */
+/* Does it lie in the queue that it names? Then it is the queue's from now on. If that is gone, it is
+   gone with it, whether it was there already or not. */
 static int leave_to_queue(message *m, uint64_t id, uint64_t holder, bool *lies)
 {
     queue_user u;
     uint64_t queue = atomic_load(&m->queue);
     *lies = false;
-    int status = queue != 0 ? queue_enter(&u, queue, KIN_FOREVER) : KIN_E_HANDLE;
+    if (queue == 0) {
+        return 0;
+    }
+    int status = queue_enter(&u, queue, KIN_FOREVER);
     if (status == 0) {
         status = queue_lock_all(&u);
     }
     if (status == KIN_E_HANDLE || status == KIN_E_DESTROYED) {
         shelf_leave(m);
-        return 0;
+        *lies = true;
+        status = object_destroy(id);
+        return status == KIN_E_HANDLE ? 0 : status;
     }
     if (status < 0) {
         return status;
     }
-    if (!message_is_held(m, holder)) {
+    if (!message_was_held(m, holder)) {
         *lies = true; /* somebody has taken it meanwhile */
     } else if (u.c == NULL) {
-        *lies = shelf_holds(&u, m) && queue_settle_on_shelf(&u, m, holder);
+        *lies = shelf_holds(&u, m) && queue_settle_on_shelf(&u, m);
     } else if (ring_holds(&u, m, id)) {
         atomic_store(&m->home, 0);
         atomic_store(&m->object.owner, u.id);
-        message_leave_to(m, holder);
+        message_leave(m);
         *lies = true;
     }
     queue_unlock_all(&u);
@@ -107,11 +114,12 @@ static int recover(object *o, uint64_t id, uint64_t dead)
 {
     message *m = (message *) o;
     bool lies = false;
-    if (!message_is_held(m, dead)) {
+    if (!message_was_held(m, dead)) {
         return 0;
     }
     int status = leave_to_queue(m, id, dead, &lies);
-    return status < 0 || lies ? status : queue_settle(m, id, dead);
+    bool is_over = lies || message_id(m) != id; /* it may have been destroyed with its queue */
+    return status < 0 || is_over ? status : queue_settle(m, id, dead);
 }
 
 void queue_recover_set_up(void)

@@ -2,7 +2,9 @@
 #include "core/queue.h"
 #include "core/shelf.h"
 
-enum { HOLDERS = 16, SLOW = 128 };
+#define LOOK_NS INT64_C(20000000)
+
+enum { LOOKS = 17, HOLDERS = 16, SLOW = 128 };
 
 _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
@@ -13,22 +15,42 @@ void queue_set_look(void (*look)(uint64_t connection))
     look_at_connection = look;
 }
 
+/* Each time at the next ones, if there are many. */
 void queue_look_at_holders(queue_user *u)
 {
+    static _Atomic uint32_t next;
     uint64_t holders[HOLDERS];
     size_t count = 0;
-    uint64_t related = queue_dead_letters(u->d);
-    if (object_kind_of(related) == KIND_CONNECTION) {
-        look_at_connection(related);
+    size_t skip = atomic_load(&next);
+    if ((u->state & QUEUE_JOINABLE) == 0 || queue_lock(u) != 0) {
         return;
     }
-    if ((u->state & QUEUE_JOINABLE) != 0 && queue_lock(u) == 0) {
-        count = shelf_holders(u, holders, HOLDERS);
-        queue_unlock(u);
-    }
+    count = shelf_holders(u, holders, HOLDERS, skip);
+    queue_unlock(u);
+    atomic_store(&next, count == HOLDERS ? (uint32_t) skip + HOLDERS : 0);
     for (size_t i = 0; i < count; i++) {
         (void) death_check(holders[i]);
     }
+}
+
+/* For one who does not wait: is it time to look whether those who have something are there? */
+static bool is_time_to_look(const queue_user *u)
+{
+    static _Thread_local struct {
+        uint64_t id;
+        int64_t at;
+    } looks[LOOKS];
+    unsigned place = (unsigned) (u->id % LOOKS);
+    if ((u->state & QUEUE_JOINABLE) == 0) {
+        return false;
+    }
+    int64_t now = platform_clock_ns();
+    if (looks[place].id == u->id && now - looks[place].at < LOOK_NS) {
+        return false;
+    }
+    looks[place].id = u->id;
+    looks[place].at = now;
+    return true;
 }
 
 static int spin(queue_wait *w)
@@ -99,10 +121,14 @@ int queue_wait_for(queue_wait *w)
         return status;
     }
     if (w->u->timeout_ms == 0) {
-        return KIN_E_TIMEOUT;
+        if (is_time_to_look(w->u)) {
+            queue_look_at_holders(w->u);
+            status = w->attempt(w->u, w->context);
+        }
+        return status == w->nothing ? KIN_E_TIMEOUT : status;
     }
     w->u->waited = true;
     int64_t deadline = wait_deadline(w->u->timeout_ms);
-    status = spin(w);
+    status = w->has_spun ? w->nothing : spin(w);
     return status == w->nothing ? wait_asleep(w, deadline) : status;
 }

@@ -166,6 +166,7 @@ static int look_for_room(queue_user *u, queue_item *item)
     uint32_t log = log_of(descriptor);
     bool larger = (uint64_t) ring_stride(descriptor) << (log + 1) <= RING_MOST_BYTES;
     item->grow = larger ? log + 1 : log;
+    item->stride = ring_stride(descriptor);
     return QUEUE_GROW;
 }
 
@@ -182,6 +183,7 @@ static void write_slot(queue_user *u, const queue_item *item)
         message *m = item->message;
         atomic_store_explicit(&slot[at], item->message_id, memory_order_relaxed);
         atomic_store_explicit(&slot[at + 1], size, memory_order_relaxed);
+        atomic_store(&m->holder, item->holder | MESSAGE_GIVEN);
         atomic_store(&m->position, tail);
         atomic_store(&m->door, 0);
         atomic_store(&m->queue, u->id);
@@ -190,13 +192,10 @@ static void write_slot(queue_user *u, const queue_item *item)
     } else {
         ring_write(&slot[at], item->data, item->size);
     }
-    /* This commits it. Pairs with the loads of those who get, and of ring_repair_put. */
+    /* This commits it. Pairs with the loads of those who get, and of ring_repair_put. From here on
+       the message is whoever's that gets it. */
     atomic_store_explicit(&slot[0], ring_mark(tail) | size, memory_order_release);
     atomic_store_explicit(&u->p->extra, ring_forward(tail, 1), memory_order_relaxed);
-    if (item->message != NULL) {
-        atomic_store(&item->message->home, 0);
-        message_leave_to(item->message, item->holder);
-    }
 }
 
 int ring_put(queue_user *u, queue_item *item)
@@ -234,6 +233,14 @@ static bool has_successor(queue_user *u, uint64_t old, uint64_t successor, uint6
     }
 }
 
+/* What had not been published the recovery of its maker gives back. */
+static void destroy_published(uint64_t id)
+{
+    if (arena_is_published(object_place(id))) {
+        (void) object_destroy(id); /* KIN_E_HANDLE: done already */
+    }
+}
+
 void ring_repair_put(queue_user *u)
 {
     uint64_t part = atomic_load(&u->p->part);
@@ -245,7 +252,7 @@ void ring_repair_put(queue_user *u)
         } else if (has_successor(u, descriptor, object_place(part), &next)) {
             set_ring_of_put(u->d, u->p, next);
         } else {
-            (void) object_destroy(part); /* KIN_E_HANDLE: it had not been published */
+            destroy_published(part);
         }
         atomic_store(&u->p->part, 0);
         descriptor = ring_of(u->p);
@@ -264,7 +271,7 @@ uint64_t ring_lock_head(sync *c)
 {
     uint64_t head = atomic_load(&c->extra);
     if ((head & HEAD_LOCKED) != 0) { /* by one who died; it may have gone on to another ring */
-        head += UINT64_C(1) << HEAD_TAG_SHIFT;
+        head = head_of_next_ring(head);
         atomic_store(&c->extra, head);
         return head;
     }
@@ -295,7 +302,7 @@ static void go_on(queue_user *u, ring *r, uint64_t *head)
     uint64_t id = atomic_load(&r->object.id);
     atomic_store(&u->c->part, id);
     atomic_store(&u->c->site, atomic_load(&r->next));
-    *head += UINT64_C(1) << HEAD_TAG_SHIFT;
+    *head = head_of_next_ring(*head);
     atomic_store(&u->c->extra, *head);
     (void) object_destroy(id); /* nobody else does */
     atomic_store(&u->c->part, 0);

@@ -71,9 +71,16 @@ static inline bool ring_is_in(uint64_t word, uint64_t position)
 #define HEAD_LOCKED UINT64_C(1)
 #define HEAD_TAG_SHIFT 48
 
+#define HEAD_TAGGED (UINT64_C(1) << 63) /* in each tag: no position looks like a head */
+
 static inline uint64_t head_make(uint64_t tag, uint64_t position)
 {
-    return tag << HEAD_TAG_SHIFT | position << 1;
+    return tag << HEAD_TAG_SHIFT | HEAD_TAGGED | position << 1;
+}
+
+static inline uint64_t head_of_next_ring(uint64_t head)
+{
+    return (head + (UINT64_C(1) << HEAD_TAG_SHIFT)) | HEAD_TAGGED;
 }
 
 static inline uint64_t head_position(uint64_t head)

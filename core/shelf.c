@@ -121,22 +121,21 @@ static void note_first(shelf *s, message *m)
 void shelf_put(queue_user *u, message *m, int64_t priority, bool back)
 {
     shelf *s = shelf_of(u);
-    uint64_t holder = atomic_load(&m->holder);
     uint64_t number = ++s->sequence;
     m->priority = back ? m->home_priority : priority;
     m->order = back ? m->home_order : (u->state & QUEUE_LIFO) != 0 ? ~number : number;
     atomic_store(&m->state, MESSAGE_WAITS);
-    if (!back) {
-        atomic_store(&m->deliveries, 0);
-    }
     atomic_store(&m->door, u->p_id);
     atomic_store(&m->queue, u->id);
     atomic_store(&m->object.owner, u->id);
     insert(s, m);
+    if (!back) {
+        atomic_store(&m->deliveries, 0);
+    }
     atomic_store(&m->home, 0);
     count_waiting(s, m, true);
     note_first(s, m);
-    message_leave_to(m, holder);
+    message_leave(m);
 }
 
 message *shelf_front(queue_user *u)
@@ -174,13 +173,12 @@ void shelf_take(queue_user *u, message *m)
 void shelf_give_back(queue_user *u, message *m)
 {
     shelf *s = shelf_of(u);
-    uint64_t holder = atomic_load(&m->holder);
     atomic_store(&m->state, MESSAGE_WAITS);
     s->taken--;
     count_waiting(s, m, true);
     note_first(s, m);
     atomic_store(&m->object.owner, u->id);
-    message_leave_to(m, holder);
+    message_leave(m);
 }
 
 void shelf_remove(queue_user *u, message *m, enum message_state state)
@@ -212,15 +210,19 @@ message *shelf_oldest_copied(queue_user *u)
     return oldest;
 }
 
-size_t shelf_holders(queue_user *u, uint64_t *holders, size_t most)
+size_t shelf_holders(queue_user *u, uint64_t *holders, size_t most, size_t skip)
 {
     size_t count = 0;
     shelf *s = shelf_of(u);
     uint64_t left = s->taken;
     for (message *m = first_of(s); m != NULL && left > 0 && count < most; m = next_of(m)) {
-        left -= atomic_load(&m->state) != MESSAGE_WAITS;
+        if (atomic_load(&m->state) == MESSAGE_WAITS) {
+            continue;
+        }
+        left--;
         uint64_t holder = atomic_load(&m->holder);
-        bool known = holder == 0 || holder == member_self();
+        bool known = skip > 0 || holder == 0 || holder == member_self();
+        skip -= skip > 0;
         for (size_t i = 0; i < count && !known; i++) {
             known = holders[i] == holder;
         }
@@ -281,7 +283,8 @@ void shelf_clear(queue_user *u)
 }
 
 /* Whoever destroys the queue has the latch while messages stand on the shelf, and should it have
-   died, whoever gets the latch goes on with that. */
+   died, whoever gets the latch goes on with that; unless the entry itself is about to go, and with
+   it the shelf, which is empty then. */
 void shelf_leave(message *m)
 {
     uint64_t state;
@@ -289,12 +292,16 @@ void shelf_leave(message *m)
     queue_user u = {.id = id, .p_id = atomic_load(&m->door), .t = thread_known()};
     u.p = u.p_id != 0 ? sync_find(u.p_id, KIND_QUEUE_PUT) : NULL;
     u.d = sync_find_place(id);
-    if (id == 0 || u.p == NULL || u.d == NULL || u.t == NULL ||
-        latch_wait(u.p, u.p_id, u.t, INT64_MAX, 0) < 0) {
+    if (id == 0 || u.p == NULL || u.d == NULL || u.t == NULL) {
         return;
     }
-    if (!queue_is_there(&u, &state)) {
+    int status = latch_wait(u.p, u.p_id, u.t, INT64_MAX, 0);
+    if (status < 0) {
+        return;
+    }
+    bool is_there = queue_is_there(&u, &state);
+    if (!is_there && sync_is_known(u.p, u.p_id)) {
         shelf_clear(&u);
     }
-    queue_unlock(&u);
+    (void) latch_release(u.p, u.p_id, u.t, status == KIN_OWNER_DIED && is_there ? LATCH_DIED : 0);
 }

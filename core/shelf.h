@@ -48,8 +48,9 @@ bool shelf_holds(queue_user *u, const message *m);
 /* What this member has got as a copy and has had longest, or NULL. */
 message *shelf_oldest_copied(queue_user *u);
 
-/* Members that have taken something from it, at most `most`, each once; how many. */
-size_t shelf_holders(queue_user *u, uint64_t *holders, size_t most);
+/* Members that have taken something from it, at most `most`, each once, without those who have the
+   first `skip` messages that are taken; how many. */
+size_t shelf_holders(queue_user *u, uint64_t *holders, size_t most, size_t skip);
 
 void shelf_repair(queue_user *u);
 
