@@ -62,9 +62,11 @@ static void close_if_left(sync *e, uint64_t id)
 
 static void look_at_owner(sync *e, uint64_t id)
 {
+    /* Whoever closes it, which need not be its owner, may have been killed before the state says
+       so. */
+    sync_look_at_keeper(e);
     uint64_t state = atomic_load(&e->state);
     if ((state & SYNC_MASK) != sync_base(id)) {
-        sync_look_at_keeper(e); /* it is being closed */
         return;
     }
     uint64_t owner = owner_of(state);
