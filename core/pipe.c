@@ -7,9 +7,6 @@
 
 enum { MESSAGES_DEFAULT = 1024, BYTES_DEFAULT = 65536, BYTES_LEAST = 64 };
 
-/* How often one who does not wait looks whether the other side is still there. */
-#define LOOK_NS INT64_C(20000000)
-
 /* ---- owners ---- */
 
 /* In the state, above what all syncs have there: slot (16 bits) and life of the member. */
@@ -95,14 +92,11 @@ void pipe_look(uint64_t id)
 
 bool pipe_look_at_times(uint64_t id)
 {
-    static _Thread_local int64_t looked;
-    int64_t now = platform_clock_ns();
-    if (now - looked < LOOK_NS) {
-        return false;
+    bool due = death_is_time_to_look(id);
+    if (due) {
+        pipe_look(id);
     }
-    looked = now;
-    pipe_look(id);
-    return true;
+    return due;
 }
 
 bool pipe_is_alone(const pipe_end *p)
