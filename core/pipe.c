@@ -349,7 +349,7 @@ static wait_line *line_of(uint64_t id)
         (void) pipe_find(&p, id, true);
     }
     if (pipe_is_stream(&p)) {
-        return stream_enter(&s, p.way) == 0 ? stream_line(&s) : NULL;
+        return stream_enter(&s, p.way, p.e, id) == 0 ? stream_line(&s) : NULL;
     }
     sync *queue = sync_find(p.way, KIND_QUEUE);
     return queue != NULL ? &queue->line : NULL;

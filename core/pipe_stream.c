@@ -21,9 +21,12 @@ static int receive_once(transfer *t)
     void *to = t->size > 0 ? (unsigned char *) t->buffer + t->done : NULL;
     int status = stream_receive(&t->s, to, t->size - t->done, &moved);
     if (status == STREAM_NOTHING && pipe_is_alone(t->p)) {
-        /* What it had sent before is there by now. */
-        status = stream_receive(&t->s, to, t->size - t->done, &moved);
-        status = status == STREAM_NOTHING ? KIN_E_CLOSED : status;
+        status = stream_await_senders(&t->s);
+        if (status == 0) {
+            /* What was sent is there by now. */
+            status = stream_receive(&t->s, to, t->size - t->done, &moved);
+            status = status == STREAM_NOTHING ? KIN_E_CLOSED : status;
+        }
     }
     t->done += moved;
     return status;
@@ -34,9 +37,6 @@ static int send_once(transfer *t)
     size_t moved;
     const unsigned char *from = (const unsigned char *) t->data + t->done;
     int status = stream_send(&t->s, from, t->size - t->done, &moved);
-    if (status == STREAM_NOTHING && !pipe_is_there(t->p->e, t->p->id)) {
-        status = KIN_E_CLOSED;
-    }
     t->done += moved;
     return status;
 }
@@ -134,7 +134,8 @@ static int go_on(transfer *t)
 
 static int move(transfer *t, size_t least)
 {
-    int status = stream_enter(&t->s, t->p->way);
+    int status = stream_enter(&t->s, t->p->way, t->p->e, t->p->id);
+    t->s.timeout_ms = t->timeout_ms;
     if (status == 0 && least == 0) {
         return t->sends ? 0 : go_on(t);
     }
