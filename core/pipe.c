@@ -117,9 +117,11 @@ static void look(sync *e, uint64_t id)
 static void close_own(sync *e, uint64_t id, void *context)
 {
     (void) context;
+    uint64_t own = state_for(id, member_self());
+    /* As for the dead: an end that is given away at this moment stays open, or cannot be given. */
     if (object_kind_of(id) == KIND_CONNECTION &&
-        atomic_load(&e->state) == state_for(id, member_self())) {
-        (void) sync_destroy(id, KIND_CONNECTION);
+        atomic_compare_exchange_strong(&e->state, &own, sync_base(id) | NOBODY)) {
+        (void) sync_destroy(id, KIND_CONNECTION); /* KIN_E_HANDLE: somebody else does */
     }
 }
 
