@@ -112,6 +112,9 @@ static bool take_get(queue_user *u)
 
 int queue_lock_all(queue_user *u)
 {
+    /* Whom it is to wake may be dead, and a recovery must not begin when one of the two latches has
+       been given back and the other has not. */
+    latch_given(u->t);
     for (;;) {
         int status = queue_lock(u);
         if (status < 0 || u->c == NULL || take_get(u)) {
