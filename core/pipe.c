@@ -146,7 +146,7 @@ static void destroy_way(uint64_t way)
 static void close_way(uint64_t way)
 {
     if (object_kind_of(way) == KIND_QUEUE) {
-        (void) kin_queue_close((kin_queue){way}); /* KIN_E_HANDLE: the other end is gone */
+        (void) queue_close(way); /* KIN_E_HANDLE: the other end is gone */
     } else if (way != 0) {
         stream_tell_end(way);
     }

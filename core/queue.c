@@ -321,7 +321,6 @@ int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
 static int set_closed(uint64_t id, bool closed)
 {
     queue_user u;
-    error_clear();
     int status = queue_enter(&u, id, KIN_FOREVER);
     if (status == 0) {
         status = queue_lock(&u);
@@ -340,13 +339,20 @@ static int set_closed(uint64_t id, bool closed)
     return done ? 0 : KIN_E_HANDLE;
 }
 
+int queue_close(uint64_t id)
+{
+    return set_closed(id, true);
+}
+
 int kin_queue_close(kin_queue queue)
 {
+    error_clear();
     return set_closed(queue.id, true);
 }
 
 int kin_queue_reopen(kin_queue queue)
 {
+    error_clear();
     return set_closed(queue.id, false);
 }
 
