@@ -112,9 +112,6 @@ static bool take_get(queue_user *u)
 
 int queue_lock_all(queue_user *u)
 {
-    /* Whom it is to wake may be dead, and a recovery must not begin when one of the two latches has
-       been given back and the other has not. */
-    latch_given(u->t);
     for (;;) {
         int status = queue_lock(u);
         if (status < 0 || u->c == NULL || take_get(u)) {
@@ -130,8 +127,13 @@ int queue_lock_all(queue_user *u)
 void queue_unlock_all(queue_user *u)
 {
     if (u->c != NULL) {
+        /* Whom this thread is to wake may be dead: no recovery must begin before both latches have
+           been given back. */
+        uint32_t owes = u->t->owes;
+        u->t->owes = 0;
         ring_unlock_head(u->c, atomic_load(&u->c->extra));
         give(u, u->c, u->c_id);
+        u->t->owes = owes;
     }
     queue_unlock(u);
 }
