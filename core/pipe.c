@@ -76,6 +76,28 @@ static void look_at_owner(sync *e, uint64_t id)
     close_if_left(e, id);
 }
 
+static bool is_open(uint64_t way)
+{
+    sync *queue = object_kind_of(way) == KIND_QUEUE ? sync_find(way, KIND_QUEUE) : NULL;
+    return queue != NULL && (atomic_load(&queue->state) & QUEUE_CLOSED) == 0;
+}
+
+/* Whoever closed the other end may have been refused by the system: then the queues are as they
+   were. What is destroyed is destroyed once; a stream needs nothing. */
+static void close_from_here(sync *e, uint64_t id)
+{
+    uint64_t receives = atomic_load(&e->extra);
+    uint64_t sends = atomic_load(&e->site);
+    if (pipe_is_there(e, id)) {
+        if (is_open(receives)) {
+            (void) queue_close(receives);
+        }
+        if (object_kind_of(sends) == KIND_QUEUE) {
+            (void) sync_destroy(sends, KIND_QUEUE); /* KIN_E_HANDLE: done already */
+        }
+    }
+}
+
 void pipe_look(uint64_t id)
 {
     sync *e = sync_find(id, KIND_CONNECTION);
@@ -86,6 +108,8 @@ void pipe_look(uint64_t id)
     sync *o = sync_find(other, KIND_CONNECTION);
     if (o != NULL) {
         look_at_owner(o, other);
+    } else {
+        close_from_here(e, id);
     }
     look_at_owner(e, id);
 }

@@ -407,6 +407,21 @@ static void what_somebody_had_begun_to_close_is_closed(void **state)
     }
 }
 
+/* Who closed the other end had not been able to close what it sent in: made up for by who waits. */
+static void a_queue_that_was_left_open_is_closed(void **state)
+{
+    (void) state;
+    char byte;
+    board *b = new_board(0);
+    pipe_end p = {0};
+    assert_true(pipe_find(&p, b->mine.id, false));
+    assert_int_equal(kin_connection_close(b->theirs), 0);
+    assert_int_equal(kin_queue_reopen((kin_queue){p.way}), 0);
+    assert_int_equal(kin_connection_receive(b->mine, &byte, 1, NULL, LONG_MS), KIN_E_CLOSED);
+    the_other_side_is_gone(b->mine);
+    free_board(b);
+}
+
 static void an_end_can_be_taken_back(void **state)
 {
     (void) state;
@@ -490,6 +505,7 @@ int main(int argc, char **argv)
         CLEAN_TEST(the_ends_of_their_maker_are_closed),
         CLEAN_TEST(what_has_been_given_on_belongs_to_the_last),
         CLEAN_TEST(what_somebody_had_begun_to_close_is_closed),
+        CLEAN_TEST(a_queue_that_was_left_open_is_closed),
         CLEAN_TEST(an_end_can_be_taken_back),
         CLEAN_TEST(the_other_one_ends_by_itself),
     };
