@@ -97,6 +97,7 @@ static int wait_asleep(transfer *t)
 {
     thread_record *record = t->s.t->record;
     int status = STREAM_NOTHING;
+    uint64_t before = atomic_load(&record->waits_for); /* this wait may be within another */
     atomic_store(&record->waits_for, t->s.id);
     while (status == STREAM_NOTHING) {
         status = sleep(t);
@@ -105,7 +106,7 @@ static int wait_asleep(transfer *t)
             status = KIN_E_TIMEOUT;
         }
     }
-    atomic_store(&record->waits_for, 0);
+    atomic_store(&record->waits_for, before);
     /* Whoever was to wake others may have been killed, and this one may have been woken for what it
        leaves. */
     if (status != KIN_E_TIMEOUT && is_worth_it(t)) {

@@ -209,6 +209,7 @@ static int take_from_the_dead(waiting *w)
 static int wait(waiting *w, thread_self *t)
 {
     int status = NO_PERMIT;
+    uint64_t before = atomic_load(&t->record->waits_for); /* this wait may be within another */
     atomic_store(&t->record->waits_for, w->id);
     while (status == NO_PERMIT) {
         status = sleep(w);
@@ -216,7 +217,7 @@ static int wait(waiting *w, thread_self *t)
             status = KIN_E_TIMEOUT;
         }
     }
-    atomic_store(&t->record->waits_for, 0);
+    atomic_store(&t->record->waits_for, before);
     return status;
 }
 
