@@ -29,6 +29,11 @@ typedef struct death_watch {
 bool death_check_again(death_watch *watch, uint64_t reference);
 void death_watch_end(death_watch *watch);
 
+/* For one who does not wait, or looks often: is it time to look whether those are still there who
+   keep others from an object? Not again and again, but each object has its turn,
+   however many of them a thread tries. */
+bool death_is_time_to_look(uint64_t id);
+
 /* In a copy that fork has made: what others watch is not this process's. Safe in a signal
    handler. */
 void death_reset_copy(void);

@@ -220,11 +220,12 @@ static KIN_COLD int wait_slowly(uint64_t id, int timeout_ms)
     status = spin(s, id, first);
     if (status == EVENT_UNSET) {
         int64_t deadline = wait_deadline(timeout_ms);
+        uint64_t before = atomic_load(&t->record->waits_for); /* it may be within another wait */
         atomic_store(&t->record->waits_for, id);
         while (status == EVENT_UNSET) {
             status = sleep(s, id, first, deadline);
         }
-        atomic_store(&t->record->waits_for, 0);
+        atomic_store(&t->record->waits_for, before);
     }
     return status == KIN_E_HANDLE ? KIN_E_DESTROYED : status;
 }

@@ -5,8 +5,8 @@
 
 enum { LATCH_HELD = 100 }; /* no status of the interface */
 
-/* How often one who does not wait looks whether an owner is still there; and how long somebody who
-   comes waits for one to whom a latch has been handed over. */
+/* Who has slept for so long looks whether the owner is still there, even if it was woken for another
+   reason; and how long somebody who comes waits for one to whom a latch has been handed over. */
 #define LOOK_NS INT64_C(20000000)
 #define HANDED_NS INT64_C(100000000)
 
@@ -175,19 +175,17 @@ static void look_after_owner(waiting *w)
 
 int latch_try_as(sync *s, uint64_t id, thread_self *t, unsigned how)
 {
-    static _Thread_local int64_t looked;
     waiting w = {.s = s, .id = id, .base = sync_base(id), .t = t, .how = how};
     int status = take(&w);
     if (status != LATCH_HELD) {
         return status;
     }
-    int64_t now = platform_clock_ns();
     if (latch_owner(w.state) == 0) {
         int64_t handed = atomic_load_explicit(&s->since, memory_order_relaxed);
-        w.queued = now - handed >= HANDED_NS; /* then whoever was to have it does not come */
+        w.queued = platform_clock_ns() - handed >=
+                   HANDED_NS; /* then whoever was to have it does not come */
         status = take(&w);
-    } else if (now - looked >= LOOK_NS) {
-        looked = now;
+    } else if (death_is_time_to_look(id)) {
         look_after_owner(&w);
         death_watch_end(&w.watch);
         status = take(&w);

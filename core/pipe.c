@@ -7,9 +7,6 @@
 
 enum { MESSAGES_DEFAULT = 1024, BYTES_DEFAULT = 65536, BYTES_LEAST = 64 };
 
-/* How often one who does not wait looks whether the other side is still there. */
-#define LOOK_NS INT64_C(20000000)
-
 /* ---- owners ---- */
 
 /* In the state, above what all syncs have there: slot (16 bits) and life of the member. */
@@ -62,9 +59,11 @@ static void close_if_left(sync *e, uint64_t id)
 
 static void look_at_owner(sync *e, uint64_t id)
 {
+    /* Whoever closes it, which need not be its owner, may have been killed before the state says
+       so. */
+    sync_look_at_keeper(e);
     uint64_t state = atomic_load(&e->state);
     if ((state & SYNC_MASK) != sync_base(id)) {
-        sync_look_at_keeper(e); /* it is being closed */
         return;
     }
     uint64_t owner = owner_of(state);
@@ -77,6 +76,28 @@ static void look_at_owner(sync *e, uint64_t id)
     close_if_left(e, id);
 }
 
+static bool is_open(uint64_t way)
+{
+    sync *queue = object_kind_of(way) == KIND_QUEUE ? sync_find(way, KIND_QUEUE) : NULL;
+    return queue != NULL && (atomic_load(&queue->state) & QUEUE_CLOSED) == 0;
+}
+
+/* Whoever closed the other end may have been refused by the system: then the queues are as they
+   were. What is destroyed is destroyed once; a stream needs nothing. */
+static void close_from_here(sync *e, uint64_t id)
+{
+    uint64_t receives = atomic_load(&e->extra);
+    uint64_t sends = atomic_load(&e->site);
+    if (pipe_is_there(e, id)) {
+        if (is_open(receives)) {
+            (void) queue_close(receives);
+        }
+        if (object_kind_of(sends) == KIND_QUEUE) {
+            (void) sync_destroy(sends, KIND_QUEUE); /* KIN_E_HANDLE: done already */
+        }
+    }
+}
+
 void pipe_look(uint64_t id)
 {
     sync *e = sync_find(id, KIND_CONNECTION);
@@ -87,20 +108,19 @@ void pipe_look(uint64_t id)
     sync *o = sync_find(other, KIND_CONNECTION);
     if (o != NULL) {
         look_at_owner(o, other);
+    } else {
+        close_from_here(e, id);
     }
     look_at_owner(e, id);
 }
 
 bool pipe_look_at_times(uint64_t id)
 {
-    static _Thread_local int64_t looked;
-    int64_t now = platform_clock_ns();
-    if (now - looked < LOOK_NS) {
-        return false;
+    bool due = death_is_time_to_look(id);
+    if (due) {
+        pipe_look(id);
     }
-    looked = now;
-    pipe_look(id);
-    return true;
+    return due;
 }
 
 bool pipe_is_alone(const pipe_end *p)
@@ -121,9 +141,11 @@ static void look(sync *e, uint64_t id)
 static void close_own(sync *e, uint64_t id, void *context)
 {
     (void) context;
+    uint64_t own = state_for(id, member_self());
+    /* As for the dead: an end that is given away at this moment stays open, or cannot be given. */
     if (object_kind_of(id) == KIND_CONNECTION &&
-        atomic_load(&e->state) == state_for(id, member_self())) {
-        (void) sync_destroy(id, KIND_CONNECTION);
+        atomic_compare_exchange_strong(&e->state, &own, sync_base(id) | NOBODY)) {
+        (void) sync_destroy(id, KIND_CONNECTION); /* KIN_E_HANDLE: somebody else does */
     }
 }
 
@@ -148,7 +170,7 @@ static void destroy_way(uint64_t way)
 static void close_way(uint64_t way)
 {
     if (object_kind_of(way) == KIND_QUEUE) {
-        (void) kin_queue_close((kin_queue){way}); /* KIN_E_HANDLE: the other end is gone */
+        (void) queue_close(way); /* KIN_E_HANDLE: the other end is gone */
     } else if (way != 0) {
         stream_tell_end(way);
     }
@@ -353,7 +375,7 @@ static wait_line *line_of(uint64_t id)
         (void) pipe_find(&p, id, true);
     }
     if (pipe_is_stream(&p)) {
-        return stream_enter(&s, p.way) == 0 ? stream_line(&s) : NULL;
+        return stream_enter(&s, p.way, p.e, id) == 0 ? stream_line(&s) : NULL;
     }
     sync *queue = sync_find(p.way, KIND_QUEUE);
     return queue != NULL ? &queue->line : NULL;

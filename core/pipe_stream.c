@@ -21,9 +21,12 @@ static int receive_once(transfer *t)
     void *to = t->size > 0 ? (unsigned char *) t->buffer + t->done : NULL;
     int status = stream_receive(&t->s, to, t->size - t->done, &moved);
     if (status == STREAM_NOTHING && pipe_is_alone(t->p)) {
-        /* What it had sent before is there by now. */
-        status = stream_receive(&t->s, to, t->size - t->done, &moved);
-        status = status == STREAM_NOTHING ? KIN_E_CLOSED : status;
+        status = stream_await_senders(&t->s);
+        if (status == 0) {
+            /* What was sent is there by now. */
+            status = stream_receive(&t->s, to, t->size - t->done, &moved);
+            status = status == STREAM_NOTHING ? KIN_E_CLOSED : status;
+        }
     }
     t->done += moved;
     return status;
@@ -34,9 +37,6 @@ static int send_once(transfer *t)
     size_t moved;
     const unsigned char *from = (const unsigned char *) t->data + t->done;
     int status = stream_send(&t->s, from, t->size - t->done, &moved);
-    if (status == STREAM_NOTHING && !pipe_is_there(t->p->e, t->p->id)) {
-        status = KIN_E_CLOSED;
-    }
     t->done += moved;
     return status;
 }
@@ -97,6 +97,7 @@ static int wait_asleep(transfer *t)
 {
     thread_record *record = t->s.t->record;
     int status = STREAM_NOTHING;
+    uint64_t before = atomic_load(&record->waits_for); /* this wait may be within another */
     atomic_store(&record->waits_for, t->s.id);
     while (status == STREAM_NOTHING) {
         status = sleep(t);
@@ -105,7 +106,7 @@ static int wait_asleep(transfer *t)
             status = KIN_E_TIMEOUT;
         }
     }
-    atomic_store(&record->waits_for, 0);
+    atomic_store(&record->waits_for, before);
     /* Whoever was to wake others may have been killed, and this one may have been woken for what it
        leaves. */
     if (status != KIN_E_TIMEOUT && is_worth_it(t)) {
@@ -134,7 +135,8 @@ static int go_on(transfer *t)
 
 static int move(transfer *t, size_t least)
 {
-    int status = stream_enter(&t->s, t->p->way);
+    int status = stream_enter(&t->s, t->p->way, t->p->e, t->p->id);
+    t->s.timeout_ms = t->timeout_ms;
     if (status == 0 && least == 0) {
         return t->sends ? 0 : go_on(t);
     }

@@ -133,8 +133,13 @@ int queue_lock_all(queue_user *u)
 void queue_unlock_all(queue_user *u)
 {
     if (u->c != NULL) {
+        /* Whom this thread is to wake may be dead: no recovery must begin before both latches have
+           been given back. */
+        uint32_t owes = u->t->owes;
+        u->t->owes = 0;
         ring_unlock_head(u->c, atomic_load(&u->c->extra));
         give(u, u->c, u->c_id);
+        u->t->owes = owes;
     }
     queue_unlock(u);
 }
@@ -325,7 +330,6 @@ int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
 static int set_closed(uint64_t id, bool closed)
 {
     queue_user u;
-    error_clear();
     int status = queue_enter(&u, id, KIN_FOREVER);
     if (status == 0) {
         status = queue_lock(&u);
@@ -344,13 +348,20 @@ static int set_closed(uint64_t id, bool closed)
     return done ? 0 : KIN_E_HANDLE;
 }
 
+int queue_close(uint64_t id)
+{
+    return set_closed(id, true);
+}
+
 int kin_queue_close(kin_queue queue)
 {
+    error_clear();
     return set_closed(queue.id, true);
 }
 
 int kin_queue_reopen(kin_queue queue)
 {
+    error_clear();
     return set_closed(queue.id, false);
 }
 

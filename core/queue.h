@@ -208,6 +208,9 @@ void queue_look_at_holders(queue_user *u);
    the recovery of the connection finds it, before it outlives its maker. */
 int queue_create_for(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how);
 
+/* As kin_queue_close does, but what the system has said before stays to be told. */
+int queue_close(uint64_t id);
+
 /* What looks whether those are there who have the ends of a connection's pipe. */
 void queue_set_look(void (*look)(uint64_t connection));
 

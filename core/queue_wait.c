@@ -100,6 +100,7 @@ static int wait_asleep(queue_wait *w, int64_t deadline)
 {
     thread_record *record = w->u->t->record;
     int status = w->nothing;
+    uint64_t before = atomic_load(&record->waits_for); /* this wait may be within another */
     atomic_store(&record->waits_for, w->u->id);
     while (status == w->nothing) {
         status = sleep(w, deadline);
@@ -107,7 +108,7 @@ static int wait_asleep(queue_wait *w, int64_t deadline)
             status = KIN_E_TIMEOUT;
         }
     }
-    atomic_store(&record->waits_for, 0);
+    atomic_store(&record->waits_for, before);
     if (status != KIN_E_TIMEOUT) {
         pass_on(w);
     }

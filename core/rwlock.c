@@ -170,9 +170,6 @@ int kin_rwlock_read(kin_rwlock lock, int timeout_ms)
 
 /* ---- writers ---- */
 
-/* How often one looks, at most, whether the readers are still there. */
-#define LOOK_NS INT64_C(20000000)
-
 static bool has_readers(uint64_t id)
 {
     uint32_t records = arena_entries(ARENA_THREADS);
@@ -188,12 +185,9 @@ static bool has_readers(uint64_t id)
 /* Are they still there? */
 static void look_after_readers(uint64_t id)
 {
-    static _Thread_local int64_t looked;
-    int64_t now = platform_clock_ns();
-    if (now - looked < LOOK_NS) {
+    if (!death_is_time_to_look(id)) {
         return;
     }
-    looked = now;
     uint32_t records = arena_entries(ARENA_THREADS);
     for (uint32_t number = 1; number < records; number++) {
         thread_record *record = thread_at(number);

@@ -4,9 +4,7 @@
 
 enum { NO_PERMIT = 100 }; /* no status of the interface */
 
-/* How often one who does not wait looks whether those who have permits are still there; and up to
-   how many places are looked at again and again. */
-#define LOOK_NS INT64_C(20000000)
+/* Up to so many places are looked at again and again. */
 enum { FEW_PLACES = 64 };
 
 typedef struct waiting {
@@ -200,12 +198,9 @@ static int sleep(waiting *w)
 /* For one who does not wait: may those who have the permits be gone? */
 static int take_from_the_dead(waiting *w)
 {
-    static _Thread_local int64_t looked;
-    int64_t now = platform_clock_ns();
-    if (w->p == NULL || now - looked < LOOK_NS) {
+    if (w->p == NULL || !death_is_time_to_look(w->id)) {
         return KIN_E_TIMEOUT;
     }
-    looked = now;
     permits_look_at_holders(w->p);
     int status = take(w);
     return status == NO_PERMIT ? KIN_E_TIMEOUT : status;
@@ -214,6 +209,7 @@ static int take_from_the_dead(waiting *w)
 static int wait(waiting *w, thread_self *t)
 {
     int status = NO_PERMIT;
+    uint64_t before = atomic_load(&t->record->waits_for); /* this wait may be within another */
     atomic_store(&t->record->waits_for, w->id);
     while (status == NO_PERMIT) {
         status = sleep(w);
@@ -221,7 +217,7 @@ static int wait(waiting *w, thread_self *t)
             status = KIN_E_TIMEOUT;
         }
     }
-    atomic_store(&t->record->waits_for, 0);
+    atomic_store(&t->record->waits_for, before);
     return status;
 }
 

@@ -8,6 +8,11 @@ enum { HEADER = 64 };
 /* No more is copied at one time with a latch; so the other side can begin with it as well. */
 enum { PIECE = 16384 };
 
+/* A latch is waited for so long even by a call that does not wait; and before the next try, when
+   the system refuses to wait. */
+#define TRY_NS INT64_C(100000000)
+#define PAUSE_NS INT64_C(1000000)
+
 static void describe(sync *s, const sync *other, uint64_t owner, const object *ring,
                      uint32_t capacity)
 {
@@ -64,13 +69,13 @@ int stream_create(_Atomic uint64_t *receives, _Atomic uint64_t *sends, uint64_t 
     return 0;
 }
 
-static void give(stream_side *s)
+static void give(sync *side, uint64_t id, thread_self *t)
 {
-    uint64_t base = sync_base(s->id);
-    uint64_t owned = base | s->t->token;
+    uint64_t base = sync_base(id);
+    uint64_t owned = base | t->token;
     /* Whoever then looks for sleepers has stored before what those look at. */
-    if (!atomic_compare_exchange_strong(&s->mine->state, &owned, base)) {
-        (void) latch_release(s->mine, s->id, s->t, 0);
+    if (!atomic_compare_exchange_strong(&side->state, &owned, base)) {
+        (void) latch_release(side, id, t, 0);
     }
 }
 
@@ -78,7 +83,16 @@ static void give(stream_side *s)
 static void end_side(sync *s, uint64_t id)
 {
     thread_self *t = thread_known();
-    if (t != NULL && latch_wait(s, id, t, INT64_MAX, 0) >= 0) {
+    if (t == NULL) {
+        return;
+    }
+    int status = latch_wait(s, id, t, INT64_MAX, 0);
+    while (status < 0 && status != KIN_E_HANDLE && status != KIN_E_DESTROYED &&
+           status != KIN_E_DEADLOCK) {
+        platform_sleep_ns(PAUSE_NS); /* the system refuses: nobody else may come to end it */
+        status = latch_wait(s, id, t, INT64_MAX, 0);
+    }
+    if (status >= 0) {
         (void) sync_destroy(id, KIND_STREAM); /* KIN_E_HANDLE: somebody is about it */
     }
 }
@@ -107,10 +121,10 @@ void stream_tell_end(uint64_t sends)
     }
 }
 
-int stream_enter(stream_side *s, uint64_t id)
+int stream_enter(stream_side *s, uint64_t id, sync *end, uint64_t end_id)
 {
     int status = 0;
-    *s = (stream_side){.mine = sync_find(id, KIND_STREAM), .id = id};
+    *s = (stream_side){.mine = sync_find(id, KIND_STREAM), .id = id, .end = end, .end_id = end_id};
     s->t = thread_current(&status);
     if (s->t == NULL || s->mine == NULL) {
         return s->t == NULL ? status : KIN_E_CLOSED;
@@ -138,25 +152,39 @@ uint64_t stream_room(const stream_side *s)
     return capacity - (count_of(s->mine) - count_of(s->other));
 }
 
-static int take(stream_side *s)
+static int64_t patience(const stream_side *s)
 {
-    if (latch_take(s->mine, sync_base(s->id), s->t->token)) {
+    if (s->timeout_ms < 0) {
+        return INT64_MAX;
+    }
+    int64_t wanted = (int64_t) s->timeout_ms * 1000000;
+    return platform_clock_ns() + (wanted > TRY_NS ? wanted : TRY_NS);
+}
+
+static int take(const stream_side *s, sync *side, uint64_t id)
+{
+    if (latch_take(side, sync_base(id), s->t->token)) {
         return 0;
     }
     /* One who has died with it has left nothing half done. */
-    int status = latch_wait(s->mine, s->id, s->t, INT64_MAX, 0);
+    int status = latch_wait(side, id, s->t, patience(s), 0);
     return status >= 0                                           ? 0
            : status == KIN_E_HANDLE || status == KIN_E_DESTROYED ? KIN_E_CLOSED
                                                                  : status;
 }
 
+static inline bool is_there(sync *connection, uint64_t id)
+{
+    return (atomic_load(&connection->state) & SYNC_MASK) == sync_base(id) &&
+           atomic_load(&connection->id) == id;
+}
+
 /* With the latch: how far the other side has come, which pairs with the store of one who has moved
-   bytes. False if the stream is being ended. */
+   bytes. False if the stream is being ended, or nothing is to be sent in it any more by this end. */
 static inline bool look_at_other(const stream_side *s, uint64_t *count)
 {
     *count = count_of(s->other);
-    return (atomic_load(&s->owner->state) & SYNC_MASK) == sync_base(s->owner_id) &&
-           atomic_load(&s->owner->id) == s->owner_id;
+    return is_there(s->owner, s->owner_id) && is_there(s->end, s->end_id);
 }
 
 /* How many bytes can be moved in one copy, from position `at` on. */
@@ -180,7 +208,7 @@ int stream_receive(stream_side *s, void *buffer, size_t size, size_t *done)
 {
     uint64_t sent;
     *done = 0;
-    int status = take(s);
+    int status = take(s, s->mine, s->id);
     if (status < 0) {
         return status;
     }
@@ -194,18 +222,29 @@ int stream_receive(stream_side *s, void *buffer, size_t size, size_t *done)
         atomic_store_explicit(&s->mine->extra, received + *done, memory_order_release);
         status = 0;
     }
-    give(s);
-    if (status == 0) {
+    give(s->mine, s->id, s->t);
+    if (*done > 0) {
         line_tell(&s->other->drain, 1);
     }
     return status;
+}
+
+int stream_await_senders(stream_side *s)
+{
+    uint64_t sends = atomic_load(&s->mine->site);
+    sync *w = sync_find(sends, KIND_STREAM);
+    int status = w != NULL ? take(s, w, sends) : KIN_E_CLOSED;
+    if (status == 0) {
+        give(w, sends, s->t);
+    }
+    return status == KIN_E_CLOSED ? 0 : status; /* nobody is at work in what has been ended */
 }
 
 int stream_send(stream_side *s, const void *data, size_t size, size_t *done)
 {
     uint64_t received;
     *done = 0;
-    int status = take(s);
+    int status = take(s, s->mine, s->id);
     if (status < 0) {
         return status;
     }
@@ -218,7 +257,7 @@ int stream_send(stream_side *s, const void *data, size_t size, size_t *done)
         atomic_store_explicit(&s->mine->extra, sent + *done, memory_order_release);
         status = 0;
     }
-    give(s);
+    give(s->mine, s->id, s->t);
     if (status == 0) {
         line_tell(&s->other->drain, 1);
     }

@@ -371,6 +371,57 @@ static void what_has_been_given_on_belongs_to_the_last(void **state)
     }
 }
 
+/* As one that is killed right after it has begun to close an end, whoever owns that. */
+static int begin_to_close(void *argument, size_t size)
+{
+    board *b = board_of(argument);
+    (void) size;
+    sync *e = sync_find(b->theirs.id, KIND_CONNECTION);
+    CHECK(e != NULL && sync_is_known(e, b->theirs.id));
+    atomic_store(&e->keeper, member_self() | UINT64_C(1) << 31);
+    mark_add(&b->arrived);
+    (void) kin_sleep(KIN_FOREVER);
+    return CHILD_FAILED;
+}
+
+/* Who closed it is noticed by none but the other side, which waits, or only tries. */
+static void what_somebody_had_begun_to_close_is_closed(void **state)
+{
+    (void) state;
+    for (int i = 0; i < 2 * KINDS_OF_PIPES; i++) {
+        char byte;
+        int status;
+        board *b = new_board(i % KINDS_OF_PIPES);
+        kin_process closer = start_on(begin_to_close, b);
+        assert_true(mark_await(&b->arrived, 1));
+        system_kill(kin_process_pid(closer));
+        int64_t deadline = wait_deadline(LONG_MS / 4);
+        do {
+            status = kin_connection_receive(b->mine, &byte, 1, NULL,
+                                            i < KINDS_OF_PIPES ? LONG_MS / 4 : 0);
+        } while (status == KIN_E_TIMEOUT && kin_clock_ns() < deadline);
+        assert_int_equal(status, KIN_E_CLOSED);
+        it_is_found_gone_in_time(b->mine);
+        await_end(closer);
+        free_board(b);
+    }
+}
+
+/* Who closed the other end had not been able to close what it sent in: made up for by who waits. */
+static void a_queue_that_was_left_open_is_closed(void **state)
+{
+    (void) state;
+    char byte;
+    board *b = new_board(0);
+    pipe_end p = {0};
+    assert_true(pipe_find(&p, b->mine.id, false));
+    assert_int_equal(kin_connection_close(b->theirs), 0);
+    assert_int_equal(kin_queue_reopen((kin_queue){p.way}), 0);
+    assert_int_equal(kin_connection_receive(b->mine, &byte, 1, NULL, LONG_MS), KIN_E_CLOSED);
+    the_other_side_is_gone(b->mine);
+    free_board(b);
+}
+
 static void an_end_can_be_taken_back(void **state)
 {
     (void) state;
@@ -453,6 +504,8 @@ int main(int argc, char **argv)
         CLEAN_TEST(ends_of_those_who_never_came_are_freed),
         CLEAN_TEST(the_ends_of_their_maker_are_closed),
         CLEAN_TEST(what_has_been_given_on_belongs_to_the_last),
+        CLEAN_TEST(what_somebody_had_begun_to_close_is_closed),
+        CLEAN_TEST(a_queue_that_was_left_open_is_closed),
         CLEAN_TEST(an_end_can_be_taken_back),
         CLEAN_TEST(the_other_one_ends_by_itself),
     };

@@ -119,6 +119,80 @@ static void what_has_been_moved_is_told(void **state)
     assert_int_equal(kin_connection_close(b), 0);
 }
 
+/* Of a long write, too, which has found the stream before. */
+static void nothing_is_sent_by_an_end_that_is_gone(void **state)
+{
+    (void) state;
+    kin_connection a;
+    kin_connection b;
+    pipe_end p = {0};
+    stream_side s = {0};
+    char text[4];
+    size_t size = 0;
+    assert_int_equal(kin_pipe_create(&a, &b, &usual), 0);
+    assert_true(pipe_find(&p, a.id, true));
+    assert_int_equal(stream_enter(&s, p.way, p.e, p.id), 0);
+    assert_int_equal(stream_send(&s, "one", 3, &size), 0);
+    assert_int_equal(kin_connection_close(a), 0);
+    assert_int_equal(stream_send(&s, "two", 3, &size), KIN_E_CLOSED);
+    assert_int_equal(size, 0);
+    assert_int_equal(kin_connection_receive(b, text, sizeof text, &size, 0), 0);
+    assert_int_equal(size, 3);
+    assert_int_equal(kin_connection_receive(b, text, sizeof text, &size, 0), KIN_E_CLOSED);
+    assert_int_equal(kin_connection_close(b), 0);
+}
+
+/* As one that is about to send what it has copied. */
+static int be_at_work(void *argument, size_t size)
+{
+    board *b = board_of(argument);
+    (void) size;
+    pipe_end p = {0};
+    stream_side s = {0};
+    CHECK(pipe_find(&p, b->theirs.id, true));
+    CHECK(stream_enter(&s, p.way, p.e, p.id) == 0);
+    CHECK(latch_take(s.mine, sync_base(s.id), s.t->token));
+    atomic_store(&b->moved, 1);
+    (void) kin_sleep(KIN_FOREVER);
+    return CHILD_FAILED;
+}
+
+static void the_end_is_told_when_nobody_sends_any_more(void **state)
+{
+    (void) state;
+    char byte;
+    board *b = new_board(&usual);
+    uint64_t offset = arena_offset(b);
+    kin_process sender = start(be_at_work, &offset, sizeof offset);
+    while (atomic_load(&b->moved) == 0) {
+        platform_sleep_ns(MS);
+    }
+    assert_int_equal(kin_connection_close(b->theirs), 0);
+    assert_int_equal(kin_connection_receive(b->mine, &byte, 1, NULL, 0), KIN_E_TIMEOUT);
+    kill_and_close(sender);
+    assert_int_equal(kin_connection_receive(b->mine, &byte, 1, NULL, LONG_MS), KIN_E_CLOSED);
+    assert_int_equal(kin_connection_close(b->mine), 0);
+    shared_free(b);
+}
+
+/* A call that does not wait does not wait for whoever is at work on its side, either. */
+static void who_does_not_wait_is_not_kept_by_another(void **state)
+{
+    (void) state;
+    board *b = new_board(&usual);
+    uint64_t offset = arena_offset(b);
+    kin_process sender = start(be_at_work, &offset, sizeof offset);
+    while (atomic_load(&b->moved) == 0) {
+        platform_sleep_ns(MS);
+    }
+    assert_int_equal(kin_connection_send(b->theirs, "x", 1, 0), KIN_E_TIMEOUT);
+    assert_int_equal(kin_connection_send(b->theirs, "x", 1, 1), KIN_E_TIMEOUT);
+    kill_and_close(sender);
+    assert_int_equal(kin_connection_send(b->theirs, "x", 1, 0), 0);
+    close_both(b->mine, b->theirs);
+    shared_free(b);
+}
+
 static void the_capacity_is_a_power_of_two(void **state)
 {
     (void) state;
@@ -394,6 +468,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CLEAN_TEST(bytes_have_no_bounds),
         CLEAN_TEST(what_has_been_moved_is_told),
+        CLEAN_TEST(nothing_is_sent_by_an_end_that_is_gone),
+        CLEAN_TEST(the_end_is_told_when_nobody_sends_any_more),
+        CLEAN_TEST(who_does_not_wait_is_not_kept_by_another),
         CLEAN_TEST(the_capacity_is_a_power_of_two),
         CLEAN_TEST(bad_arguments_are_told),
         CLEAN_TEST(a_wait_is_never_over_early),
