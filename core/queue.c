@@ -273,7 +273,9 @@ static void drop(sync *s)
     }
 }
 
-static int create(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how)
+/* Whoever is to destroy it knows it, from one of the two, before it is there. */
+static int create(uint64_t *made, _Atomic uint64_t *noted, uint64_t connection,
+                  const kin_queue_options *how)
 {
     sync *d = NULL;
     sync *p = NULL;
@@ -299,14 +301,18 @@ static int create(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_
         drop(d);
         return status;
     }
-    atomic_store(noted, atomic_load(&d->id));
+    if (noted != NULL) {
+        atomic_store(noted, atomic_load(&d->id));
+    } else {
+        *made = atomic_load(&d->id);
+    }
     publish(d, p, c, flags);
     return 0;
 }
 
 int queue_create_for(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how)
 {
-    return create(noted, connection, how);
+    return create(NULL, noted, connection, how);
 }
 
 int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
@@ -319,10 +325,7 @@ int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
     if (how->dead_letters.id != 0 && sync_find(how->dead_letters.id, KIND_QUEUE) == NULL) {
         return sync_missing();
     }
-    _Atomic uint64_t id = 0;
-    int status = create(&id, 0, how);
-    queue->id = status == 0 ? atomic_load(&id) : queue->id;
-    return status;
+    return create(&queue->id, NULL, 0, how);
 }
 
 /* ---- open and closed ---- */
