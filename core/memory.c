@@ -5,7 +5,8 @@
    grows has its new bytes, all zero, before its size says so; one that shrinks has its new size
    before anything is given back. So whoever reads a size has so many bytes. Killed in between, a
    block has more memory than it needs, and the next one that wants to resize it finds that the one
-   in `resizer` is gone and takes its place. */
+   in `resizer` is gone and takes its place: as soon as the recovery of that one is over, which gives
+   back what it was about to add. */
 #include "core/death.h"
 #include "core/error.h"
 #include "core/wait.h"
@@ -14,14 +15,18 @@
 
 #include <string.h>
 
+/* How long a recovery that somebody else is about is waited for at most, and between two looks. */
+#define RECOVERY_NS INT64_C(1000000000)
+#define PAUSE_NS INT64_C(1000000)
+
 enum { ALIGNMENT = 64, ON_NODE = 1, HUGE_PAGES = 2, NODE_SHIFT = 8 };
 
 typedef struct memory_object {
     object object;
     _Atomic uint64_t size;
-    uint32_t start;  /* of the bytes, from the object's own first one */
-    uint32_t wishes; /* flags and the node; for what is added */
-    _Atomic uint64_t resizer;
+    uint32_t start;           /* of the bytes, from the object's own first one */
+    uint32_t wishes;          /* flags and the node; for what is added */
+    _Atomic uint64_t resizer; /* a thread's token, and the slot of its member; or 0 */
     wait_signal resized;
 } memory_object;
 
@@ -139,22 +144,36 @@ int kin_memory_destroy(kin_memory memory)
 
 /* ---- resizing ---- */
 
+/* Of one that is gone. */
+static bool is_being_recovered(uint64_t resizer)
+{
+    uint32_t slot = (uint32_t) resizer & ((UINT32_C(1) << TOKEN_SHIFT) - 1);
+    const member *its = arena_entry(ARENA_MEMBERS, slot);
+    uint64_t state = its != NULL ? atomic_load(&its->state) : MEMBER_FREE;
+    uint64_t reference = state >> 32 << 32 | slot;
+    return (state & 0xff) == MEMBER_DEAD && death_check(reference) &&
+           member_state_of(reference) == MEMBER_DEAD;
+}
+
 static int begin_resize(memory_object *m, const thread_self *t)
 {
     int status = 0;
+    int64_t patience = 0;
+    uint64_t mine = t->token | member_slot(member_self());
     while (status == 0) {
         uint32_t seen = wait_count(&m->resized);
         uint64_t process;
         uint64_t other = 0;
-        if (atomic_compare_exchange_strong(&m->resizer, &other, t->token)) {
+        if (atomic_compare_exchange_strong(&m->resizer, &other, mine)) {
             return 0;
         }
-        if (!thread_is_there(other, &process) || death_check(process)) {
-            if (atomic_compare_exchange_strong(&m->resizer, &other, t->token)) {
-                return 0;
-            }
-        } else {
+        if (thread_is_there(other, &process) && !death_check(process)) {
             status = wait_for_change(&m->resized, seen, INT64_MAX);
+        } else if (patience < RECOVERY_NS && is_being_recovered(other)) {
+            platform_sleep_ns(PAUSE_NS);
+            patience += PAUSE_NS;
+        } else if (atomic_compare_exchange_strong(&m->resizer, &other, mine)) {
+            return 0;
         }
     }
     return status;

@@ -3,8 +3,9 @@
    A signal is a counter. Who waits reads it, looks whether what it waits for is the case, and if
    not waits for the counter to move on. Who changes something raises the signal afterwards. A
    killed waiter leaves nothing behind that matters: `sleepers` only says that somebody may be
-   asleep. No sleep lasts longer than WAIT_SLICE_NS: whoever waits for something that others do
-   looks, at least so often, whether they are still alive. */
+   asleep. No sleep lasts longer than WAIT_SLICE_NS, in a long wait for a lock WAIT_LONG_SLICE_NS:
+   whoever waits for something that others do looks, at least so often, whether they are still
+   alive. */
 #ifndef KIN_CORE_WAIT_H
 #define KIN_CORE_WAIT_H
 

@@ -60,14 +60,15 @@ static int map(platform_shm *shm, int fd, size_t size, bool read_only)
 #if WING_LINUX
 
 /* One call, unless signals cut it short, which gives back what that call had taken: then in steps,
-   however many signals there are. */
+   however many signals there are. The size comes last, at once: what has a size is complete. */
 static int commit(int fd, size_t size)
 {
     size_t done = 0;
     size_t step = size;
     while (done < size) {
         size_t part = size - done < step ? size - done : step;
-        if (SYSTEM(fallocate(fd, 0, (off_t) done, (off_t) part), -1, ENOSPC) == 0) {
+        if (SYSTEM(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t) done, (off_t) part), -1, ENOSPC) ==
+            0) {
             done += part;
         } else if (errno != EINTR) {
             return errno;
@@ -75,7 +76,7 @@ static int commit(int fd, size_t size)
             step = step / 2 > LEAST_STEP ? step / 2 : LEAST_STEP;
         }
     }
-    return 0;
+    return SYSTEM(ftruncate(fd, (off_t) size), -1, ENOMEM) == 0 ? 0 : errno;
 }
 
 #elif defined __APPLE__
