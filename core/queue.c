@@ -16,11 +16,11 @@ int queue_enter(queue_user *u, uint64_t id, int timeout_ms)
     int status = 0;
     *u = (queue_user){.d = sync_find(id, KIND_QUEUE), .id = id, .timeout_ms = timeout_ms};
     if (u->d == NULL) {
-        return sync_missing();
+        return sync_missing() == KIN_E_INIT ? KIN_E_INIT : KIN_E_HANDLE;
     }
     u->t = thread_current(&status);
     if (u->t == NULL) {
-        return status;
+        return status < 0 ? status : KIN_E_INIT;
     }
     u->p_id = queue_put_id(u->d);
     u->c_id = queue_get_id(u->d);
@@ -303,7 +303,7 @@ static int create(uint64_t *made, _Atomic uint64_t *noted, uint64_t connection,
     }
     if (noted != NULL) {
         atomic_store(noted, atomic_load(&d->id));
-    } else {
+    } else if (made != NULL) {
         *made = atomic_load(&d->id);
     }
     publish(d, p, c, flags);

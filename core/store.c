@@ -187,7 +187,7 @@ static KIN_COLD int enter_slowly(store *u, uint64_t id, enum object_kind kind)
     int status = 0;
     sync *s = sync_find(id, kind);
     if (s == NULL) {
-        return sync_missing();
+        return sync_missing() == KIN_E_INIT ? KIN_E_INIT : KIN_E_HANDLE;
     }
     thread_self *t = thread_current(&status);
     if (t == NULL) {

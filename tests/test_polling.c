@@ -1,4 +1,5 @@
-/* Those who only try, and try several things in turn, learn of each death that has to do with one of
+/* Those who only try, and try several things in turn, learn of each death that has to do with one
+   of
    them, whoever else lives. */
 #include "support.h"
 

@@ -81,7 +81,8 @@ KIN_API int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
    0. Errors: KIN_E_TIMEOUT; KIN_E_CLOSED; KIN_E_LIMIT for an item larger than capacity_bytes;
    KIN_E_NOMEM if the arena is full, at once; KIN_E_INVALID, KIN_E_HANDLE, KIN_E_INIT,
    KIN_E_THREAD_LIMIT; KIN_E_DESTROYED if the queue is destroyed meanwhile. After an error nothing
-   has been put. If the caller is killed the item is in the queue, whole, or not at all. Python: put,
+   has been put. If the caller is killed the item is in the queue, whole, or not at all. Python:
+   put,
    put_nowait. */
 KIN_API int kin_queue_put(kin_queue queue, const void *data, size_t size, int timeout_ms);
 
@@ -140,8 +141,9 @@ KIN_API int kin_queue_take(kin_queue queue, kin_message *message, int timeout_ms
    reserved will not be put. Errors: KIN_E_INVALID, KIN_E_HANDLE (released already), KIN_E_INIT. */
 KIN_API int kin_queue_release(kin_message *message);
 
-/* Gives a message that was taken from a queue with `redeliver` back to it: it comes next, or goes to
-   the dead letters, as one whose consumer has died does. Errors: KIN_E_STATE if the queue does not redeliver; those of
+/* Gives a message that was taken from a queue with `redeliver` back to it: it comes next, or goes
+   to the dead letters, as one whose consumer has died does. Errors: KIN_E_STATE if the queue does
+   not redeliver, is gone, or has nothing to do with the message any more; those of
    kin_queue_release. */
 KIN_API int kin_queue_return(kin_message *message);
 
@@ -171,13 +173,15 @@ KIN_API int kin_queue_join(kin_queue queue, int timeout_ms);
    KIN_E_THREAD_LIMIT. Does not block. Python: qsize, which not every system has. */
 KIN_API int64_t kin_queue_size(kin_queue queue);
 
-/* 1 if no item waits; if there is no room for another, of one byte; if it is closed. Else 0, or an error as above. Python: empty, full. */
+/* 1 if no item waits; if there is no room for another, of one byte; if it is closed. Else 0, or an
+   error as above. Python: empty, full. */
 KIN_API int kin_queue_is_empty(kin_queue queue);
 KIN_API int kin_queue_is_full(kin_queue queue);
 KIN_API int kin_queue_is_closed(kin_queue queue);
 
 /* From now on nothing can be put: KIN_E_CLOSED. What is there can be got, then that gives
-   KIN_E_CLOSED too. Those who wait are told. Closing a closed one does nothing. Errors: KIN_E_HANDLE,
+   KIN_E_CLOSED too. Those who wait are told. Closing a closed one does nothing. Errors:
+   KIN_E_HANDLE,
    KIN_E_INIT, KIN_E_THREAD_LIMIT. Python 3.13: queue.Queue.shutdown. */
 KIN_API int kin_queue_close(kin_queue queue);
 
