@@ -5,8 +5,9 @@
 
 enum { LATCH_HELD = 100 }; /* no status of the interface */
 
-/* Who has slept for so long looks whether the owner is still there, even if it was woken for another
-   reason; and how long somebody who comes waits for one to whom a latch has been handed over. */
+/* Who has slept for so long looks whether the owner is still there, even if it was woken for
+   another reason; and how long somebody who comes waits for one to whom a latch has been handed
+   over. */
 #define LOOK_NS INT64_C(20000000)
 #define HANDED_NS INT64_C(100000000)
 

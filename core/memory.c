@@ -5,8 +5,8 @@
    grows has its new bytes, all zero, before its size says so; one that shrinks has its new size
    before anything is given back. So whoever reads a size has so many bytes. Killed in between, a
    block has more memory than it needs, and the next one that wants to resize it finds that the one
-   in `resizer` is gone and takes its place: as soon as the recovery of that one is over, which gives
-   back what it was about to add. */
+   in `resizer` is gone and takes its place: as soon as the recovery of that one is over, which
+   gives back what it was about to add. */
 #include "core/death.h"
 #include "core/error.h"
 #include "core/wait.h"

@@ -24,8 +24,8 @@ int queue_enter(queue_user *u, uint64_t id, int timeout_ms)
     }
     u->p_id = queue_put_id(u->d);
     u->c_id = queue_get_id(u->d);
-    /* Not looked at yet: who gets would take the line from who puts, and the other way round. A latch
-       that is not the queue's any more cannot be had. */
+    /* Not looked at yet: who gets would take the line from who puts, and the other way round. A
+       latch that is not the queue's any more cannot be had. */
     u->p = sync_find_place(u->p_id);
     u->c = sync_find_place(u->c_id);
     bool whole = queue_is_there(u, &u->state) && u->p != NULL &&

@@ -1,7 +1,7 @@
 /* How a queue is made.
 
-   It is three entries of the table of syncs, which nobody has to keep from being freed. KIN_QUEUE is
-   what the handle means: it rarely changes, so all processors can keep it. KIN_QUEUE_PUT is for
+   It is three entries of the table of syncs, which nobody has to keep from being freed. KIN_QUEUE
+   is what the handle means: it rarely changes, so all processors can keep it. KIN_QUEUE_PUT is for
    those who put: its state is a latch, beside it stands where the next item goes. KIN_QUEUE_GET is
    for those who get: its head says which item is next, a latch keeps others off when more than one
    word has to change. The lines of KIN_QUEUE are where getters (line), putters (head) and joiners
@@ -194,7 +194,8 @@ typedef struct queue_wait {
     bool has_spun; /* nor at all before sleeping */
 } queue_wait;
 
-/* Attempts until there is something, or the time of the call is over. KIN_E_TIMEOUT; what the attempt gives. */
+/* Attempts until there is something, or the time of the call is over. KIN_E_TIMEOUT; what the
+   attempt gives. */
 int queue_wait_for(queue_wait *w);
 
 /* Until when a latch is waited for. */
@@ -204,8 +205,8 @@ int64_t queue_patience(const queue_user *u);
    belongs to: looks whether they are there. */
 void queue_look_at_holders(queue_user *u);
 
-/* A queue that belongs to a connection, which stands in `related`. Its id is stored to *noted, where
-   the recovery of the connection finds it, before it outlives its maker. */
+/* A queue that belongs to a connection, which stands in `related`. Its id is stored to *noted,
+   where the recovery of the connection finds it, before it outlives its maker. */
 int queue_create_for(_Atomic uint64_t *noted, uint64_t connection, const kin_queue_options *how);
 
 /* As kin_queue_close does, but what the system has said before stays to be told. */

@@ -1,5 +1,6 @@
-/* Getting items from a queue. What lies in a ring is copied first, and taken by one compare-and-swap
-   that says at the same time that the copy is right; all else is done with a latch. */
+/* Getting items from a queue. What lies in a ring is copied first, and taken by one
+   compare-and-swap that says at the same time that the copy is right; all else is done with a
+   latch. */
 #include "core/error.h"
 #include "core/ring.h"
 #include "core/shelf.h"
@@ -23,8 +24,8 @@ typedef struct front {
     uint64_t word; /* the slot's */
 } front;
 
-/* 0 if there is an item; QUEUE_NOTHING, QUEUE_LATCH, or KIN_E_HANDLE if the entry is not that of the
-   queue any more: what is read then means nothing. */
+/* 0 if there is an item; QUEUE_NOTHING, QUEUE_LATCH, or KIN_E_HANDLE if the entry is not that of
+   the queue any more: what is read then means nothing. */
 static inline int look_at_front(sync *c, uint64_t c_id, front *f)
 {
     for (;;) {
@@ -273,8 +274,8 @@ static void copy_out(const queue_request *r, const message *m)
     }
 }
 
-/* It has been copied: from now on it can be done, unless that is not to be said of it, or nobody can
-   say it any more. */
+/* It has been copied: from now on it can be done, unless that is not to be said of it, or nobody
+   can say it any more. */
 static void end_copy(queue_user *u, message *m)
 {
     uint64_t state;

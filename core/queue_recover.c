@@ -1,7 +1,7 @@
 /* What becomes of the messages of a member that has died. Each names the queue with which it has to
-   do; with both latches of that it is clear whether it lies there. If so it is the queue's; what was
-   taken and not done comes back, goes to the dead letters, or is gone. What lies nowhere goes home,
-   or is freed. All of it may be repeated. */
+   do; with both latches of that it is clear whether it lies there. If so it is the queue's; what
+   was taken and not done comes back, goes to the dead letters, or is gone. What lies nowhere goes
+   home, or is freed. All of it may be repeated. */
 #include "core/ring.h"
 #include "core/shelf.h"
 
@@ -73,8 +73,8 @@ bool queue_settle_on_shelf(queue_user *u, message *m)
     }
 }
 
-/* Does it lie in the queue that it names? Then it is the queue's from now on. If that is gone, it is
-   gone with it, whether it was there already or not. */
+/* Does it lie in the queue that it names? Then it is the queue's from now on. If that is gone, it
+   is gone with it, whether it was there already or not. */
 static int leave_to_queue(message *m, uint64_t id, uint64_t holder, bool *lies)
 {
     queue_user u;

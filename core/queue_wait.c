@@ -70,7 +70,8 @@ static int spin(queue_wait *w)
     return status;
 }
 
-/* Sleeps until it is worth trying again, and tries. Who was woken tries even if its time is over. */
+/* Sleeps until it is worth trying again, and tries. Who was woken tries even if its time is over.
+   */
 static int sleep(queue_wait *w, int64_t deadline)
 {
     uint32_t seen = line_read(w->line);

@@ -65,7 +65,8 @@ int ring_begin(sync *d, sync *p, sync *c, uint32_t stride, uint32_t slots_log)
 
 /* ---- putting ---- */
 
-/* Its successor begins at the tail. What is noted first is undone or finished by ring_repair_put. */
+/* Its successor begins at the tail. What is noted first is undone or finished by ring_repair_put.
+   */
 static int link_ring(queue_user *u, object *o, uint32_t slots_log, uint64_t before)
 {
     uint64_t old = ring_of(u->p);

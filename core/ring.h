@@ -8,8 +8,8 @@
 
    Who gets an item copies it first and then moves the head on by one compare-and-swap: that commits
    it, and says at the same time that what was copied was right. While the head is LOCKED, which the
-   owner of the latch of those who get may do, that fails. A copier may read a slot of a ring that has been
-   freed; it then fails as well, because the head's tag has changed with the ring.
+   owner of the latch of those who get may do, that fails. A copier may read a slot of a ring that
+   has been freed; it then fails as well, because the head's tag has changed with the ring.
 
    A ring that is full gets a successor, twice as large; its `next` and `end` say so, and getters
    that come to the end go on there and free it. So a queue uses what it needs, and nothing is ever

@@ -191,7 +191,7 @@ static KIN_COLD int enter_slowly(store *u, uint64_t id, enum object_kind kind)
     }
     thread_self *t = thread_current(&status);
     if (t == NULL) {
-        return status;
+        return status < 0 ? status : KIN_E_INIT;
     }
     if (t->depth + DEPTH > HAZARDS - HAZARDS_FOR_RECOVERY) {
         return KIN_E_LIMIT;

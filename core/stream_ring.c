@@ -180,7 +180,8 @@ static inline bool is_there(sync *connection, uint64_t id)
 }
 
 /* With the latch: how far the other side has come, which pairs with the store of one who has moved
-   bytes. False if the stream is being ended, or nothing is to be sent in it any more by this end. */
+   bytes. False if the stream is being ended, or nothing is to be sent in it any more by this end.
+   */
 static inline bool look_at_other(const stream_side *s, uint64_t *count)
 {
     *count = count_of(s->other);

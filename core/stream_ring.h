@@ -12,9 +12,9 @@
    (depth), bytes of it (options), and the connection that receives and owns all of it (related).
    Whoever has a latch, and has read the other side's counter, looks whether that connection is
    there, and one who sends whether its own is. If so it goes on. Who ends the stream does so after
-   the connection has ceased to be, and has each latch once: then nobody is at work with the ring any
-   more, nor begins. In the same way a receiver knows that it has all, when the connection that sends
-   has ceased to be. Only one latch is held at a time. */
+   the connection has ceased to be, and has each latch once: then nobody is at work with the ring
+   any more, nor begins. In the same way a receiver knows that it has all, when the connection that
+   sends has ceased to be. Only one latch is held at a time. */
 #ifndef KIN_CORE_STREAM_RING_H
 #define KIN_CORE_STREAM_RING_H
 
