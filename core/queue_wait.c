@@ -2,9 +2,7 @@
 #include "core/queue.h"
 #include "core/shelf.h"
 
-#define LOOK_NS INT64_C(20000000)
-
-enum { LOOKS = 17, HOLDERS = 16, SLOW = 128 };
+enum { HOLDERS = 16, SLOW = 128 };
 
 _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
@@ -22,6 +20,11 @@ void queue_look_at_holders(queue_user *u)
     uint64_t holders[HOLDERS];
     size_t count = 0;
     size_t skip = atomic_load(&next);
+    uint64_t related = queue_dead_letters(u->d);
+    if (object_kind_of(related) == KIND_CONNECTION) {
+        look_at_connection(related);
+        return;
+    }
     if ((u->state & QUEUE_JOINABLE) == 0 || queue_lock(u) != 0) {
         return;
     }
@@ -31,26 +34,6 @@ void queue_look_at_holders(queue_user *u)
     for (size_t i = 0; i < count; i++) {
         (void) death_check(holders[i]);
     }
-}
-
-/* For one who does not wait: is it time to look whether those who have something are there? */
-static bool is_time_to_look(const queue_user *u)
-{
-    static _Thread_local struct {
-        uint64_t id;
-        int64_t at;
-    } looks[LOOKS];
-    unsigned place = (unsigned) (u->id % LOOKS);
-    if ((u->state & QUEUE_JOINABLE) == 0) {
-        return false;
-    }
-    int64_t now = platform_clock_ns();
-    if (looks[place].id == u->id && now - looks[place].at < LOOK_NS) {
-        return false;
-    }
-    looks[place].id = u->id;
-    looks[place].at = now;
-    return true;
 }
 
 static int spin(queue_wait *w)
@@ -123,7 +106,7 @@ int queue_wait_for(queue_wait *w)
         return status;
     }
     if (w->u->timeout_ms == 0) {
-        if (is_time_to_look(w->u)) {
+        if ((w->u->state & QUEUE_JOINABLE) != 0 && death_is_time_to_look(w->u->id)) {
             queue_look_at_holders(w->u);
             status = w->attempt(w->u, w->context);
         }
