@@ -87,18 +87,19 @@ bool object_is_there(uint64_t id)
            atomic_load(&object_at(id)->id) == id;
 }
 
+/* Looks at all, also when one uses it: whoever has left it before this has read all that it wanted
+   to read before what is done now. */
 static bool is_used(uint64_t id)
 {
+    bool used = false;
     uint32_t records = arena_entries(ARENA_THREADS);
     for (uint32_t number = 1; number < records; number++) {
         thread_record *record = thread_at(number);
         for (int i = 0; i < HAZARDS; i++) {
-            if (atomic_load(&record->hazards[i]) == id) {
-                return true;
-            }
+            used = atomic_load(&record->hazards[i]) == id || used;
         }
     }
-    return false;
+    return used;
 }
 
 /* Frees a dying object that was left, unless somebody still uses it or another is faster. */

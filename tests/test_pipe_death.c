@@ -14,6 +14,7 @@ typedef struct board {
     kin_connection mine;
     kin_connection theirs;
     kin_process process;
+    mark given;
     mark arrived;
     mark go;
     _Atomic uint64_t sent;
@@ -37,10 +38,11 @@ static kin_process start_on(kin_process_function function, const board *b)
     return start(function, &offset, sizeof offset);
 }
 
-static kin_process start_with_end(kin_process_function function, const board *b)
+static kin_process start_with_end(kin_process_function function, board *b)
 {
     kin_process process = start_on(function, b);
     assert_int_equal(kin_connection_give(b->theirs, process), 0);
+    mark_add(&b->given);
     return process;
 }
 
@@ -344,6 +346,7 @@ static int give_it_on_and_stay(void *argument, size_t size)
     board *b = board_of(argument);
     const kin_process_options apart = {.daemon = false};
     CHECK(kin_process_start(&b->process, send_back, argument, size, &apart) == 0);
+    CHECK(mark_await(&b->given, 1)); /* to this one, before it gives it on */
     CHECK(kin_connection_give(b->theirs, b->process) == 0);
     mark_add(&b->arrived);
     return mark_await(&b->go, 1) ? 0 : CHILD_FAILED;
