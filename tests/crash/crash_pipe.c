@@ -457,8 +457,8 @@ static void die_at_each(void **state)
 {
     const operation *o = *state;
     crash_need_steps();
-    /* Without word waits the steps of one who waits did not come to an end within twenty seconds, for
-       a reason that is not known. Deaths without steps, and at random, are tested there. */
+    /* Without word waits the steps of one who waits did not come to an end within twenty seconds,
+       for a reason that is not known. Deaths without steps, and at random, are tested there. */
     if (!platform_has_word_wait()) {
         skip();
     }
