@@ -544,7 +544,7 @@ static void pairs_die_at_random(void **state)
     unsigned deaths = crash_wanted(RANDOM_DEATHS);
     for (unsigned i = 0; i < deaths; i++) {
         crash_watch("pairs at random", 0, i);
-        size_t which = crash_random(&seed) % PAIRS;
+        size_t which = (size_t) (crash_random(&seed) % PAIRS);
         end_pair(&pairs[which], &seed);
         start_pair(&pairs[which], &how[which]);
     }
