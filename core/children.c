@@ -27,6 +27,7 @@ child *child_new(void)
 void child_describe(child *c, uint64_t id, const process_object *p)
 {
     c->id = id;
+    c->member = p->member;
     c->daemon = p->daemon;
     c->process.pinned = p->leads && c->process.child;
     memcpy(c->groups, p->groups, sizeof c->groups);
@@ -203,6 +204,7 @@ static void child_unlist(child *c)
     }
     platform_lock_release(&children_lock);
     if (listed) {
+        early_unwatch(c);
         child_drop(c);
     }
 }

@@ -180,6 +180,9 @@ static inline thread_self *thread_known(void)
                : NULL;
 }
 
+/* The calling thread's record is given back, as at its end. */
+void thread_leave(void);
+
 /* False if the thread of a token has ended; else its member, as far as the family knows. */
 bool thread_is_there(uint64_t token, uint64_t *owner);
 

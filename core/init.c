@@ -27,6 +27,7 @@ static void reset_copy(void)
     wait_reset_copy();
     death_reset_copy();
     watcher_reset_copy();
+    early_reset_copy();
     permits_reset_copy();
     pool_reset_copy();
     process_reset_copy();

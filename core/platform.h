@@ -278,6 +278,10 @@ int platform_process_at_fork(void (*hook)(void));
 /* Closes in a copy what belongs to the original. Safe in a signal handler. */
 void platform_process_disown(platform_process *process);
 
+/* True where any process can watch a child by its identity from its first moment; elsewhere only
+   its parent can, until the child has claimed its slot. */
+bool platform_sees_early_ends(void);
+
 /* Watches a process by its identity, `memory` being the family's. KIN_E_ENDED if it is not alive
    any more. */
 int platform_process_open(platform_process *process, const platform_identity *identity,

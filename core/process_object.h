@@ -58,7 +58,9 @@ typedef struct launch {
 typedef struct child {
     struct child *next;
     struct child *next_found; /* in its bucket */
+    struct child *next_early; /* see early.c */
     uint64_t id;
+    uint64_t member; /* the slot reserved for it */
     platform_process process;
     intptr_t streams[PLATFORM_STREAMS]; /* this process's ends of pipes; PLATFORM_NONE */
     bool stream_used[PLATFORM_STREAMS]; /* a thread reads or writes */
@@ -124,6 +126,17 @@ void child_forget_all(void);
 
 /* In a copy that fork has made: those are the original's. Safe in a signal handler. */
 void child_reset_copy(void);
+
+/* early.c: children that nobody else can see ending before they have joined. Before one is started:
+   KIN_E_NOMEM, KIN_E_THREAD_LIMIT. After that, once: the id of the child, 0 if there is none. */
+int early_prepare(void);
+void early_watch(uint64_t id);
+
+/* It is nobody's any more. */
+void early_unwatch(child *c);
+
+/* In a copy that fork has made. Safe in a signal handler. */
+void early_reset_copy(void);
 
 /* start.c: what kin_process_start does, for kin itself: any process may start any. */
 int process_start(kin_process *process, kin_process_function function, const void *argument,

@@ -497,6 +497,37 @@ static bool needs_group_of_its_own(const order *o)
            (o->options->group.id != 0 || (o->method == KIN_START_FORKSERVER && group_is_in_any()));
 }
 
+/* *started stays as it is if it fails. */
+static int make_and_start(uint64_t *started, const order *o)
+{
+    uint64_t id;
+    uint64_t token;
+    process_object *p;
+    object_guard guard;
+    child *c = child_new();
+    if (c == NULL) {
+        return KIN_E_NOMEM;
+    }
+    int status = make_process(&p, &id, &token, o);
+    if (status < 0) {
+        free(c);
+        return status;
+    }
+    status = object_enter(&guard, id, KIND_PROCESS);
+    if (status < 0) {
+        unmake_process(id, p->member, p->launch);
+        free(c);
+        return status;
+    }
+    status = start_made(c, id, p, token, o);
+    if (status >= 0) {
+        *started = id;
+        status = 0;
+    }
+    object_leave(&guard);
+    return status;
+}
+
 static int start_process(kin_process *process, kin_process_function function, const void *argument,
                          size_t size, const kin_process_options *options, bool apart)
 {
@@ -513,36 +544,20 @@ static int start_process(kin_process *process, kin_process_function function, co
         settled.new_process_group |= needs_group_of_its_own(&o);
         status = setting_check_options(o.options, (int) o.method);
     }
+    if (status == 0) {
+        status = early_prepare();
+    }
     if (status < 0) {
         return status;
     }
     death_look_around();
     child_sweep();
-    child *c = child_new();
-    if (c == NULL) {
-        return KIN_E_NOMEM;
-    }
-    uint64_t id;
-    uint64_t token;
-    process_object *p;
-    object_guard guard;
-    status = make_process(&p, &id, &token, &o);
-    if (status < 0) {
-        free(c);
-        return status;
-    }
-    status = object_enter(&guard, id, KIND_PROCESS);
-    if (status < 0) {
-        unmake_process(id, p->member, p->launch);
-        free(c);
-        return status;
-    }
-    status = start_made(c, id, p, token, &o);
-    if (status >= 0) {
+    uint64_t id = 0;
+    status = make_and_start(&id, &o);
+    early_watch(id);
+    if (status == 0) {
         process->id = id;
-        status = 0;
     }
-    object_leave(&guard);
     return status;
 }
 

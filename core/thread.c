@@ -64,6 +64,13 @@ static void leave(void *value)
     }
 }
 
+void thread_leave(void)
+{
+    if (thread_known() != NULL) {
+        leave(&thread_own);
+    }
+}
+
 static platform_lock lock;
 
 void thread_reset_copy(void)

@@ -235,6 +235,11 @@ static bool holds_slot(const platform_identity *identity, int arena)
 
 /* ---- watching ---- */
 
+bool platform_sees_early_ends(void)
+{
+    return process_has_pidfds();
+}
+
 int platform_process_open(platform_process *process, const platform_identity *identity,
                           const platform_memory *memory)
 {

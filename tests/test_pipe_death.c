@@ -3,7 +3,6 @@
 #include "support.h"
 
 #include "core/pipe.h"
-#include "core/process_object.h"
 
 #include <string.h>
 
@@ -231,18 +230,6 @@ static int wait_for_the_end(void *argument, size_t size)
     return 0;
 }
 
-/* Where nothing names a process that has not joined, others learn of its end when its parent
-   looks. */
-static bool is_named(kin_process process)
-{
-    object_guard guard;
-    platform_identity identity;
-    assert_int_equal(object_enter(&guard, process.id, KIND_PROCESS), 0);
-    bool named = process_early_identity(process_of(&guard), &identity);
-    object_leave(&guard);
-    return named;
-}
-
 /* Neither its parent looks, nor has it joined. */
 static void one_who_dies_on_its_way_is_noticed(void **state)
 {
@@ -257,9 +244,6 @@ static void one_who_dies_on_its_way_is_noticed(void **state)
         kin_process peer = start_staying();
         assert_int_equal(kin_connection_give(b->theirs, peer), 0);
         system_kill(kin_process_pid(peer));
-        if (other.id != 0 && !is_named(peer)) {
-            (void) kin_process_join(peer, LONG_MS);
-        }
         if (other.id != 0) {
             assert_int_equal(end_of(other), 0);
         }

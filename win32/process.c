@@ -113,6 +113,11 @@ void platform_process_disown(platform_process *process)
     (void) process;
 }
 
+bool platform_sees_early_ends(void)
+{
+    return true;
+}
+
 int platform_process_open(platform_process *process, const platform_identity *identity,
                           const platform_memory *memory)
 {

@@ -457,11 +457,6 @@ static void die_at_each(void **state)
 {
     const operation *o = *state;
     crash_need_steps();
-    /* Without word waits the steps of one who waits did not come to an end within twenty seconds,
-       for a reason that is not known. Deaths without steps, and at random, are tested there. */
-    if (!platform_has_word_wait()) {
-        skip();
-    }
     step_path path = {0};
     die_after(o, &path, 0);
     crash_row row;
