@@ -273,20 +273,18 @@ static void hand_over(const crew *c, field *f)
     }
 }
 
+/* Who waits sleeps, as with kin: each has something else to do. */
 static void hand_over_limit(const crew *c, field *f)
 {
-    _Atomic uint32_t *word = &f->words[0][0];
     for (int i = 0; i < HANDED; i++) {
         if (c->number == 0) {
             write_all(f->bytes);
-            atomic_store(word, 1);
-            while (atomic_load(word) != 0) {
-            }
+            pass_word(&f->words[0][0]);
+            await_word(&f->words[1][0]);
         } else {
-            while (atomic_load(word) == 0) {
-            }
+            await_word(&f->words[0][0]);
             read_all(f->bytes);
-            atomic_store(word, 0);
+            pass_word(&f->words[1][0]);
         }
     }
 }

@@ -88,13 +88,17 @@ bool object_is_there(uint64_t id)
 }
 
 /* Looks at all, also when one uses it: whoever has left it before this has read all that it wanted
-   to read before what is done now. */
+   to read before what is done now. A record that nobody has shows nothing: who takes it from now on
+   sees that the object is dying. */
 static bool is_used(uint64_t id)
 {
     bool used = false;
     uint32_t records = arena_entries(ARENA_THREADS);
     for (uint32_t number = 1; number < records; number++) {
         thread_record *record = thread_at(number);
+        if (atomic_load(&record->owner) == 0) {
+            continue;
+        }
         for (int i = 0; i < HAZARDS; i++) {
             used = atomic_load(&record->hazards[i]) == id || used;
         }
@@ -106,9 +110,10 @@ static bool is_used(uint64_t id)
 static void free_left(uint64_t id)
 {
     object *o = object_at(id);
-    while (!is_used(id) && atomic_load(&o->id) == (id | DYING)) {
+    do {
         uint64_t left = OBJECT_LEFT;
-        if (!atomic_compare_exchange_strong(&o->destroyer, &left, member_self())) {
+        if (atomic_load(&o->id) != (id | DYING) ||
+            !atomic_compare_exchange_strong(&o->destroyer, &left, member_self())) {
             return;
         }
         uint64_t now = atomic_load(&o->id);
@@ -121,7 +126,7 @@ static void free_left(uint64_t id)
            taken from whoever leaves it: look again at the one that it is. */
         atomic_store(&o->destroyer, OBJECT_LEFT);
         id = now & ~DYING;
-    }
+    } while (!is_used(id));
 }
 
 /* Whoever had a hazard may have kept others from freeing what is dying, even if it was too late to

@@ -142,15 +142,15 @@ static inline void ring_write(ring_slot *to, const void *from, size_t size)
 {
     const unsigned char *bytes = from;
     size_t words = size / 8;
-    for (size_t i = 0; i < words; i++) {
-        uint64_t word;
-        memcpy(&word, bytes + 8 * i, 8);
-        atomic_store_explicit(&to[i], word, memory_order_relaxed);
-    }
     if (size % 8 != 0) {
         uint64_t word = 0;
         memcpy(&word, bytes + 8 * words, size % 8);
         atomic_store_explicit(&to[words], word, memory_order_relaxed);
+    }
+    for (size_t i = words; i-- > 0;) {
+        uint64_t word;
+        memcpy(&word, bytes + 8 * i, 8);
+        atomic_store_explicit(&to[i], word, memory_order_relaxed);
     }
 }
 

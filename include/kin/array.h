@@ -37,32 +37,42 @@ typedef struct kin_array_options {
 KIN_API int kin_array_create(kin_array *array, size_t element_size, size_t length,
                              const kin_array_options *options);
 
-/* Copies the `count` elements from `index` on to `elements`, or from there. 0; KIN_OWNER_DIED:
-   done, but the lock's owner before ended without releasing it. Errors: KIN_E_INVALID if they are
-   not all within the array, or elements is NULL; KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT;
+/* Copies the `count` elements from `index` on to `elements`. 0; KIN_OWNER_DIED: done, but the
+   lock's owner before ended without releasing it. Errors: KIN_E_INVALID if they are not all within
+   the array, or elements is NULL; KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT;
    KIN_E_LIMIT in calls that are nested too deep; KIN_E_DESTROYED if it is destroyed meanwhile;
-   KIN_E_DEADLOCK if to wait for the lock would close a cycle and such are looked for. Wait for the
-   lock. Python: array[i:j], and that as a target. */
+   KIN_E_DEADLOCK if to wait for the lock would close a cycle and such are looked for. Waits for
+   the lock. Python: array[i:j]. */
 KIN_API int kin_array_read(kin_array array, size_t index, size_t count, void *elements);
+
+/* Copies `count` elements from `elements` to those from `index` on. All else as kin_array_read. If
+   this process is killed in the middle of it some of them may have been written: the next one who
+   has the lock is told KIN_OWNER_DIED. Python: array[i:j] = elements. */
 KIN_API int kin_array_write(kin_array array, size_t index, size_t count, const void *elements);
 
-/* The same for one element. Python: array[i], value.value. */
+/* kin_array_read of one element. Python: array[i], value.value. */
 KIN_API int kin_array_get(kin_array array, size_t index, void *element);
+
+/* kin_array_write of one element. Python: array[i] = x, value.value = x. */
 KIN_API int kin_array_set(kin_array array, size_t index, const void *element);
 
 /* Waits for the array's lock and takes it; its owner may take it again, and releases it as often.
-   Whoever gets it after its owner's death has taken it once. What they return is what
-   kin_rlock_acquire and kin_rlock_release do. Works for an `unlocked` array as well. Python:
-   get_lock().acquire, release. */
+   Whoever gets it after its owner's death has taken it once. Returns what kin_rlock_acquire does.
+   Works for an `unlocked` array as well. Python: get_lock().acquire. */
 KIN_API int kin_array_lock(kin_array array, int timeout_ms);
+
+/* Releases the array's lock once. Returns what kin_rlock_release does. Does not block. Python:
+   get_lock().release. */
 KIN_API int kin_array_unlock(kin_array array);
 
 /* Where its elements are in this process, for direct use; NULL if the handle is not good. Good
    until it is destroyed by whomever. Python: get_obj(). */
 KIN_API void *kin_array_address(kin_array array);
 
-/* How many elements it has, and the bytes of one; 0 if the handle is not good. Python: len. */
+/* How many elements it has; 0 if the handle is not good. Does not block. Python: len. */
 KIN_API size_t kin_array_length(kin_array array);
+
+/* The bytes of one element; 0 if the handle is not good. Does not block. Python: ctypes.sizeof. */
 KIN_API size_t kin_array_element_size(kin_array array);
 
 /* Ends an array, locked or not. Those who wait for its lock get KIN_E_DESTROYED, whoever uses it

@@ -26,14 +26,18 @@ typedef struct kin_lock_holder {
     uint64_t reserved[8];
 } kin_lock_holder;
 
-/* Tells who owns a lock (of a read-write lock: who has it to write, or waits for readers to do
-   so). Where it was acquired is known on Linux and Windows as module and offset, elsewhere as an
-   address; of a recursive lock it is the first acquisition, of a read lock nothing. If the owner
+/* Tells who owns a lock. Where it was acquired is known on Linux and Windows as module and offset,
+   elsewhere as an address. If the owner
    is dead and nobody has noticed so far, it is told as the owner. Errors: KIN_E_INVALID,
    KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT in a thread that uses kin for the first time.
    Does not block. */
 KIN_API int kin_lock_owner(kin_lock lock, kin_lock_holder *holder);
+
+/* The same of a recursive lock: where it was acquired first. */
 KIN_API int kin_rlock_owner(kin_rlock lock, kin_lock_holder *holder);
+
+/* The same of a read-write lock: who has it to write, or waits for readers to do so. Where a reader
+   acquired it is not known. */
 KIN_API int kin_rwlock_owner(kin_rwlock lock, kin_lock_holder *holder);
 
 /* Calls line(text, context) for each lock, semaphore, event, condition, barrier, array and counter

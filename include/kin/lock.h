@@ -50,12 +50,19 @@ KIN_API int kin_lock_release(kin_lock lock);
    KIN_E_HANDLE. Errors: KIN_E_HANDLE, KIN_E_INIT. Does not block. */
 KIN_API int kin_lock_destroy(kin_lock lock);
 
-/* The same for a lock that its owner may acquire again, and then releases as often. Only
-   kin_rlock_acquire differs: never KIN_E_DEADLOCK for an owner; KIN_E_LIMIT if it has acquired it
-   4294967295 times. Whoever gets it after its owner's death has acquired it once. Python: RLock. */
+/* Makes a lock that its owner may acquire again, and then releases as often. As kin_lock_create.
+   Python: RLock(). */
 KIN_API int kin_rlock_create(kin_rlock *lock, const kin_lock_options *options);
+
+/* As kin_lock_acquire, but an owner acquires it once more: KIN_E_LIMIT if it has done so 4294967295
+   times. Whoever gets it after its owner's death has acquired it once. Python: acquire. */
 KIN_API int kin_rlock_acquire(kin_rlock lock, int timeout_ms);
+
+/* As kin_lock_release; with the last release of its owner the next one is let in. Python:
+   release. */
 KIN_API int kin_rlock_release(kin_rlock lock);
+
+/* As kin_lock_destroy. */
 KIN_API int kin_rlock_destroy(kin_rlock lock);
 
 #ifdef __cplusplus

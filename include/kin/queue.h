@@ -158,7 +158,8 @@ KIN_API int kin_queue_put_message(kin_queue queue, kin_message *message, int tim
 /* Says that one item which this process got from a joinable queue is done: the one that it has had
    longest. Not for messages that it has taken, which are done when they are released. Errors:
    KIN_E_STATE if this process has none, or the queue is not joinable; KIN_E_HANDLE, KIN_E_INIT,
-   KIN_E_THREAD_LIMIT. Does not block. Python: JoinableQueue.task_done. */
+   KIN_E_THREAD_LIMIT. Waits for others for microseconds at most. Python:
+   JoinableQueue.task_done. */
 KIN_API int kin_queue_task_done(kin_queue queue);
 
 /* Waits until each item that has been put into a joinable queue is done. What a process had when it
@@ -170,22 +171,29 @@ KIN_API int kin_queue_join(kin_queue queue, int timeout_ms);
 /* ---- as a whole ---- */
 
 /* How many items wait in the queue at this moment, exactly; or an error: KIN_E_HANDLE, KIN_E_INIT,
-   KIN_E_THREAD_LIMIT. Does not block. Python: qsize, which not every system has. */
+   KIN_E_THREAD_LIMIT. Waits for others for microseconds at most. Python: qsize, which not every
+   system has. */
 KIN_API int64_t kin_queue_size(kin_queue queue);
 
-/* 1 if no item waits; if there is no room for another, of one byte; if it is closed. Else 0, or an
-   error as above. Python: empty, full. */
+/* 1 if no item waits, else 0, or an error as above. Python: empty. */
 KIN_API int kin_queue_is_empty(kin_queue queue);
+
+/* 1 if there is no room for another item, of one byte; else 0, or an error as above. Python:
+   full. */
 KIN_API int kin_queue_is_full(kin_queue queue);
+
+/* 1 if it is closed, else 0, or an error as above. Does not block. Python 3.13:
+   queue.Queue.is_shutdown. */
 KIN_API int kin_queue_is_closed(kin_queue queue);
 
 /* From now on nothing can be put: KIN_E_CLOSED. What is there can be got, then that gives
-   KIN_E_CLOSED too. Those who wait are told. Closing a closed one does nothing. Errors:
-   KIN_E_HANDLE,
-   KIN_E_INIT, KIN_E_THREAD_LIMIT. Python 3.13: queue.Queue.shutdown. */
+   KIN_E_CLOSED too. Those who wait are told. Closing a closed one does nothing. Waits
+   for others for microseconds at most. Errors: KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT.
+   Python 3.13: queue.Queue.shutdown. */
 KIN_API int kin_queue_close(kin_queue queue);
 
-/* Undoes that. */
+/* Undoes kin_queue_close: from now on items can be put again. Opening an open one does nothing.
+   Errors as there. Python has none. */
 KIN_API int kin_queue_reopen(kin_queue queue);
 
 /* Ends a queue with all that is in it. Those who wait get KIN_E_DESTROYED, whoever uses it later
