@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of parties to a barrier: while they arrive, wait, run the action, give up, or change it.
+/* Deaths of parties to a barrier: while they arrive, wait, run the action, give up, or change it.
    Those who are left are through, or told that it is broken, within a second; after a reset they
    meet as before. */
 #include "harness.h"

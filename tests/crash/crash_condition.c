@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of those who wait for a condition and of those who notify. What is in the store is taken
+/* Deaths of those who wait for a condition and of those who notify. What is in the store is taken
    by those who are left, within a second: no notification is lost with one who died. Whoever learns
    that an owner died notifies all. */
 #include "harness.h"

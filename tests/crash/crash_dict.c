@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths in everything that can be done with a dictionary. */
+/* Deaths in everything that can be done with a dictionary. */
 #include "harness_tables.h"
 
 #include <string.h>

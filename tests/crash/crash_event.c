@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of those who set events and wait for them, who take and give permits of semaphores, and
+/* Deaths of those who set events and wait for them, who take and give permits of semaphores, and
    who wait for many things. Within a second all others go on: what was set or released before the
    death is taken by those who are left, permits that belonged to the dead one come back, and a
    thousand more operations succeed. */

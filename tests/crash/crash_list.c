@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths in everything that can be done with a list. */
+/* Deaths in everything that can be done with a list. */
 #include "harness_tables.h"
 
 #include <string.h>

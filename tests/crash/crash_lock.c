@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of those who have locks, wait for them, and release them: locks, recursive locks and
+/* Deaths of those who have locks, wait for them, and release them: locks, recursive locks and
    read-write locks. Whoever is left gets the lock within a second, and a thousand times more; who
    waits is told at most once of each death, and no two have a lock at once. */
 #include "harness.h"

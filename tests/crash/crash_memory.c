@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of those who make, resize and destroy blocks of memory, use arrays with and without their
+/* Deaths of those who make, resize and destroy blocks of memory, use arrays with and without their
    locks, and change counters and wait for them. Within a second all others go on. A block has the
    one size or the other and what it held; the elements of an array are whole, and all of one write
    unless the next one is told that its owner died; a counter has been changed or not, and who waits

@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of those who have an end of a pipe, in each of its calls. Within a second the other side
+/* Deaths of those who have an end of a pipe, in each of its calls. Within a second the other side
    has received all that was sent before, whole and in order, and then is told; and nothing of the
    pipe is left. */
 #include "harness.h"
@@ -493,6 +491,8 @@ static int talk(void *argument, size_t size)
 typedef struct pair {
     stage *stage;
     kin_process talkers[2];
+    uint32_t victim;
+    int64_t died;
 } pair;
 
 static void start_pair(pair *p, const kin_pipe_options *how)
@@ -506,23 +506,30 @@ static void start_pair(pair *p, const kin_pipe_options *how)
     }
 }
 
-/* Kills one of them at any moment, even before it has come; the other ends by itself. */
-static void end_pair(pair *p, uint64_t *seed)
+/* Kills one of them at any moment, even before it has come. */
+static void kill_one(pair *p, uint64_t *seed)
 {
-    uint32_t victim = (uint32_t) (crash_random(seed) % 2);
+    p->victim = (uint32_t) (crash_random(seed) % 2);
     while (crash_random(seed) % 8 != 0 && atomic_load(&p->stage->rounds) < 20) {
         platform_sleep_ns(MILLISECOND / 10);
     }
     platform_sleep_ns((int64_t) (crash_random(seed) % MILLISECOND));
-    CRASH_REQUIRE(kin_process_kill(p->talkers[victim]) == 0);
-    int64_t died = platform_clock_ns();
-    CRASH_REQUIRE(crash_end(p->talkers[1 - victim], false) == 0);
-    crash_limit(died, CRASH_SECOND);
-    CRASH_REQUIRE(crash_end(p->talkers[victim], true) == -KIN_SIGKILL);
+    CRASH_REQUIRE(kin_process_kill(p->talkers[p->victim]) == 0);
+    p->died = platform_clock_ns();
     crash_count(0, 1);
+}
+
+/* The other ends by itself. */
+static void end_pair(const pair *p)
+{
+    CRASH_REQUIRE(crash_end(p->talkers[1 - p->victim], false) == 0);
+    crash_limit(p->died, CRASH_SECOND);
+    CRASH_REQUIRE(crash_end(p->talkers[p->victim], true) == -KIN_SIGKILL);
     free_stage(p->stage);
 }
 
+/* One pair after the other loses somebody while the others talk, and all are waited for together:
+   it may be a while until the one that is left looks. */
 static void pairs_die_at_random(void **state)
 {
     (void) state;
@@ -533,18 +540,19 @@ static void pairs_die_at_random(void **state)
     pair pairs[PAIRS];
     crash_watch("pairs at random", 0, 0);
     crash_look(&before);
-    for (int i = 0; i < PAIRS; i++) {
-        start_pair(&pairs[i], &how[i]);
-    }
     unsigned deaths = crash_wanted(RANDOM_DEATHS);
-    for (unsigned i = 0; i < deaths; i++) {
+    for (unsigned i = 0; i < deaths; i += PAIRS) {
         crash_watch("pairs at random", 0, i);
-        size_t which = (size_t) (crash_random(&seed) % PAIRS);
-        end_pair(&pairs[which], &seed);
-        start_pair(&pairs[which], &how[which]);
-    }
-    for (int i = 0; i < PAIRS; i++) {
-        end_pair(&pairs[i], &seed);
+        for (int k = 0; k < PAIRS; k++) {
+            start_pair(&pairs[k], &how[k]);
+        }
+        unsigned first = (unsigned) (crash_random(&seed) % PAIRS);
+        for (unsigned k = 0; k < PAIRS; k++) {
+            kill_one(&pairs[(first + k) % PAIRS], &seed);
+        }
+        for (unsigned k = 0; k < PAIRS; k++) {
+            end_pair(&pairs[(first + k) % PAIRS]);
+        }
     }
     crash_check(&before, true);
     crash_calm();

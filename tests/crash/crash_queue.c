@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths in queues that forget an item as soon as somebody has it: of those who put, get, wait,
+/* Deaths in queues that forget an item as soon as somebody has it: of those who put, get, wait,
    pass messages on, close and destroy. What was committed is there once and in order, the item of
    the dead one whole or not at all, and the queue goes on. */
 #include "harness_queue.h"

@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths in queues that know who has what until it is done: of those who get, take, finish, return
+/* Deaths in queues that know who has what until it is done: of those who get, take, finish, return
    and move items, of those who join, and of those who find that somebody has died. What was not
    done comes back first, in order and marked, or goes to the dead letters; what was done does not;
    and a join ends. */

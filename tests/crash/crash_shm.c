@@ -1,6 +1,4 @@
-/* ctest: alone
-
-   Deaths of those who make, open and unlink named memory. Afterwards it is there with all its
+/* Deaths of those who make, open and unlink named memory. Afterwards it is there with all its
    bytes, or it is not there; others can make it, open it and unlink it at once; and nothing else of
    it is left. */
 #include "harness.h"

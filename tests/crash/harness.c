@@ -15,6 +15,7 @@ enum {
     GROWTH = 1 << 20 /* bytes that may stay committed: tables, and slabs for later */
 };
 
+#define THOROUGH (CRASH_SECOND / 2) /* for each operation: with less, fewer die at random, too */
 #define HANG (20 * CRASH_SECOND)
 #define CROWDED (5 * CRASH_SECOND) /* for a death beside busy children on all processors */
 #define LIFE (60 * CRASH_SECOND)   /* of a child at random whose survivor is gone */
@@ -60,7 +61,11 @@ static uint64_t number_from(const char *variable, uint64_t otherwise)
 
 unsigned crash_wanted(unsigned deaths)
 {
-    return (unsigned) number_from("KIN_CRASH_DEATHS", deaths);
+    uint64_t wanted = deaths;
+    if (row_time > 0 && row_time < THOROUGH) {
+        wanted = (uint64_t) (deaths * row_time / THOROUGH) + 1;
+    }
+    return (unsigned) number_from("KIN_CRASH_DEATHS", wanted);
 }
 
 /* ---- when something is wrong ---- */
@@ -90,6 +95,20 @@ void crash_require(bool condition, const char *file, int line, const char *text)
     fail();
 }
 
+/* Those who hang would hold on to the output, for which whoever started the test waits. */
+static void end_family(void)
+{
+    for (uint32_t slot = 1; slot < arena_entries(ARENA_MEMBERS); slot++) {
+        const member *m = arena_entry(ARENA_MEMBERS, slot);
+        platform_process process;
+        if (slot != member_slot(member_self()) &&
+            (atomic_load(&m->state) & UINT32_MAX) == MEMBER_ALIVE &&
+            platform_process_open(&process, &m->identity, arena_memory()) == 0) {
+            (void) platform_process_kill(&process, false);
+        }
+    }
+}
+
 static void watch_over(void *argument)
 {
     (void) argument;
@@ -98,6 +117,7 @@ static void watch_over(void *argument)
         int64_t until = atomic_load(&place.until);
         if (until != 0 && platform_clock_ns() > until) {
             say_place("hangs");
+            end_family();
             platform_process_exit_now(CHILD_FAILED);
         }
     }
@@ -651,6 +671,9 @@ static bool kill_at_random(crash_context *context, kin_process process, uint64_t
     int64_t died = platform_clock_ns();
     int code = crash_end(process, early);
     crash_limit(died, CROWDED);
+    if (code != -KIN_SIGKILL && code != 0) {
+        (void) fprintf(stderr, "the child ended by itself, with %d\n", code);
+    }
     CRASH_REQUIRE(code == -KIN_SIGKILL || code == 0);
     return code != 0;
 }

@@ -11,6 +11,8 @@
    have published, and then nothing may be left: the arena is whole, blocks, members and threads are
    as many as before, and the survivor can go on, all of it within a second.
 
+   With less than half a second for each operation, fewer die at random in proportion.
+
    KIN_CRASH_ONLY runs the tests with that text in their names, KIN_CRASH_SEED repeats what was left
    to chance, and KIN_CRASH_DEATHS says how many deaths at random there shall be. */
 #ifndef KIN_TESTS_CRASH_HARNESS_H

@@ -20,6 +20,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
@@ -47,6 +48,11 @@ static int await_stop(pid_t pid)
     } while (result != 0 && errno == EINTR);
     CRASH_REQUIRE(result == 0);
     bool stopped = information.si_code == CLD_TRAPPED || information.si_code == CLD_STOPPED;
+    if (!stopped) {
+        (void) fprintf(stderr, "the child %s %d\n",
+                       information.si_code == CLD_EXITED ? "exited with" : "was killed by signal",
+                       information.si_status);
+    }
     return stopped ? information.si_status : 0;
 }
 
