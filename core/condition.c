@@ -351,6 +351,8 @@ static int sleep(const used *u, uint32_t phase, int64_t deadline)
         }
         status = line_sleep(&record->bell, seen, deadline);
         if (status == KIN_E_TIMEOUT) {
+            sync_look_at_keeper(u->c);
+            sync_look_at_keeper(u->lock);
             look_after_notified(u->c, u->id);
             status = look_after_lock(u);
             if (status == 0 && deadline != INT64_MAX && platform_clock_ns() >= deadline) {

@@ -65,6 +65,7 @@ static int sleep(queue_wait *w, int64_t deadline)
     }
     int slept = line_sleep(w->line, seen, deadline);
     if (slept == KIN_E_TIMEOUT) {
+        sync_look_at_keeper(w->u->d);
         queue_look_at_holders(w->u);
     }
     status = w->attempt(w->u, w->context);
