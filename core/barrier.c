@@ -184,6 +184,7 @@ static int sleep(const party *p)
         }
         status = line_sleep(&p->b->line, seen, p->deadline);
         if (status == KIN_E_TIMEOUT) {
+            sync_look_at_keeper(p->b);
             look_after_next(p);
             bool over = p->deadline != INT64_MAX && platform_clock_ns() >= p->deadline;
             status = over ? KIN_E_TIMEOUT : 0;

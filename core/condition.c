@@ -41,6 +41,7 @@ typedef struct used {
     uint64_t lock_id;
     thread_self *t;
     uint64_t site; /* of the user's call */
+    bool owns;     /* the lock goes with the condition */
 } used;
 
 static inline uint32_t lowest(uint64_t state)
@@ -178,6 +179,7 @@ static bool find(used *u, kin_condition condition, void *site, int *status)
         return false;
     }
     u->lock_id = atomic_load(&u->c->related);
+    u->owns = atomic_load(&u->c->options) == OWN_LOCK;
     /* If it is not there, what was read is another's. */
     u->lock = is_there(u->c, u->id) ? sync_find(u->lock_id, object_kind_of(u->lock_id)) : NULL;
     *status = u->lock != NULL ? 0 : KIN_E_HANDLE;
@@ -349,6 +351,8 @@ static int sleep(const used *u, uint32_t phase, int64_t deadline)
         }
         status = line_sleep(&record->bell, seen, deadline);
         if (status == KIN_E_TIMEOUT) {
+            sync_look_at_keeper(u->c);
+            sync_look_at_keeper(u->lock);
             look_after_notified(u->c, u->id);
             status = look_after_lock(u);
             if (status == 0 && deadline != INT64_MAX && platform_clock_ns() >= deadline) {
@@ -388,6 +392,10 @@ static int wait_until(const used *u, int64_t deadline)
     status = sleep_until_notified(u, phase, deadline);
     if (status != 0 && !give_up(u) && status < 0) {
         status = 0; /* notified at the same moment */
+    }
+    if (status == KIN_E_DESTROYED && u->owns) {
+        leave(u);
+        return status; /* the lock may be there for a moment, and is nobody's any more */
     }
     int locked = status == KIN_OWNER_DIED ? status : take_lock(u);
     leave(u);

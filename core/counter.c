@@ -266,6 +266,9 @@ static int sleep(sync *s, uint64_t id, int64_t at_least, int64_t deadline)
         return status;
     }
     int slept = line_sleep(&s->line, seen, deadline);
+    if (slept == KIN_E_TIMEOUT) {
+        sync_look_at_keeper(s);
+    }
     status = look(s, id, at_least);
     if (status != COUNTER_SHORT || slept == 0) {
         return status;

@@ -190,6 +190,9 @@ static int sleep(sync *s, uint64_t id, uint64_t first, int64_t deadline)
         return status;
     }
     int slept = line_sleep(&s->line, seen, deadline);
+    if (slept == KIN_E_TIMEOUT) {
+        sync_look_at_keeper(s);
+    }
     status = look(s, id, first);
     if (status != EVENT_UNSET || slept == 0) {
         return status;

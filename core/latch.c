@@ -163,10 +163,11 @@ static bool is_left(const waiting *w)
     return owner != 0 && !thread_is_there(owner, &process);
 }
 
-/* Is the owner still there? */
+/* Is the owner still there, and whoever ends it? */
 static void look_after_owner(waiting *w)
 {
     uint64_t process;
+    sync_look_at_keeper(w->s);
     uint64_t owner = latch_owner(w->state);
     if (owner != 0 &&
         (!thread_is_there(owner, &process) || death_check_again(&w->watch, process))) {

@@ -83,7 +83,7 @@ typedef struct queue_user {
     uint64_t state; /* as it was when it was entered; CLOSED may have changed */
     thread_self *t;
     int timeout_ms; /* of the call; a latch is waited for somewhat longer than that */
-    bool waited;    /* a queue that is not there any more has been destroyed meanwhile */
+    bool waited;    /* or may have: a queue that is gone has been destroyed meanwhile */
 } queue_user;
 
 /* KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT. */

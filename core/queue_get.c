@@ -406,6 +406,8 @@ static int get_slowly(uint64_t id, queue_request *r, size_t *size, int timeout_m
     int status = queue_enter(&u, id, timeout_ms);
     if (status == 0) {
         status = queue_get_item(&u, r);
+    } else if (status == KIN_E_HANDLE && r->has_spun) {
+        status = KIN_E_DESTROYED; /* it was there when the call began to wait */
     }
     if (size != NULL && (status == 0 || status == KIN_E_TOO_SMALL)) {
         *size = r->size;

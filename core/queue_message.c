@@ -125,7 +125,8 @@ static int commit(kin_message *given, message *m)
         return KIN_E_INVALID;
     }
     int status = queue_enter(&u, given->queue, KIN_FOREVER);
-    return status == 0 ? put_in(&u, given, m) : status;
+    status = status == 0 ? put_in(&u, given, m) : status;
+    return status == KIN_E_DESTROYED ? KIN_E_HANDLE : status; /* it does not wait for the queue */
 }
 
 int kin_queue_commit(kin_message *given)

@@ -282,7 +282,8 @@ static int put_all(queue_user *u, const kin_buffer *items, size_t count, size_t 
             queue_item item = {.data = items[*done].data, .size = items[*done].size};
             int status = put_slowly(u->id, &item, rest_of(deadline, timeout_ms));
             if (status != 0) {
-                return status == KIN_E_HANDLE && *done > 0 ? KIN_E_DESTROYED : status;
+                /* It was there when this call began. */
+                return status == KIN_E_HANDLE ? KIN_E_DESTROYED : status;
             }
             *done += 1;
         }

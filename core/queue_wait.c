@@ -65,6 +65,7 @@ static int sleep(queue_wait *w, int64_t deadline)
     }
     int slept = line_sleep(w->line, seen, deadline);
     if (slept == KIN_E_TIMEOUT) {
+        sync_look_at_keeper(w->u->d);
         queue_look_at_holders(w->u);
     }
     status = w->attempt(w->u, w->context);
@@ -101,6 +102,8 @@ static int wait_asleep(queue_wait *w, int64_t deadline)
 
 int queue_wait_for(queue_wait *w)
 {
+    /* The first attempt may have to wait as well, for a latch. */
+    w->u->waited = w->u->waited || w->u->timeout_ms != 0;
     int status = w->attempt(w->u, w->context);
     if (status != w->nothing) {
         return status;
@@ -112,7 +115,6 @@ int queue_wait_for(queue_wait *w)
         }
         return status == w->nothing ? KIN_E_TIMEOUT : status;
     }
-    w->u->waited = true;
     int64_t deadline = wait_deadline(w->u->timeout_ms);
     status = w->has_spun ? w->nothing : spin(w);
     return status == w->nothing ? wait_asleep(w, deadline) : status;

@@ -231,6 +231,7 @@ static int drain_asleep(sync *s, uint64_t id, thread_self *t, int64_t deadline)
         next = now >= next ? now + WAIT_SLICE_NS : next;
         status = line_sleep(&s->drain, seen, deadline);
         if (status == KIN_E_TIMEOUT) {
+            sync_look_at_keeper(s);
             look_after_readers(id);
         } else if (status < 0) {
             break;

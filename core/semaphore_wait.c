@@ -167,6 +167,15 @@ static int64_t limit_of(const waiting *w, int64_t now)
     return turn < limit ? turn : limit;
 }
 
+/* Those for whom one waits may be gone. */
+static void look_after(const waiting *w)
+{
+    sync_look_at_keeper(w->s);
+    if (w->p != NULL) {
+        permits_look_at_holders(w->p);
+    }
+}
+
 /* Sleeps until it is worth trying again, and tries. Who was woken for a permit tries even if its
    time is over, so a wake-up is never lost. */
 static int sleep(waiting *w)
@@ -185,8 +194,8 @@ static int sleep(waiting *w)
     int slept = line_sleep(line, seen, limit_of(w, now));
     w->queued = true;
     w->first = w->first || slept == 0;
-    if (slept == KIN_E_TIMEOUT && w->p != NULL) {
-        permits_look_at_holders(w->p);
+    if (slept == KIN_E_TIMEOUT) {
+        look_after(w);
     }
     status = take(w);
     if (status == NO_PERMIT && slept < 0 && slept != KIN_E_TIMEOUT) {

@@ -95,7 +95,8 @@ void sync_drop(sync *s);
    live any more. KIN_E_HANDLE if it is not there. Its part, if it has one, is destroyed. */
 int sync_destroy(uint64_t id, enum object_kind kind);
 
-/* Whoever is ending it may have been killed at that: looks, for one who waits for it to be done. */
+/* Whoever is ending it may have been killed at that, before those who wait could see it: makes up
+   for that. For each that waits, at the end of every slice; may run a recovery. */
 void sync_look_at_keeper(sync *s);
 
 /* True unless somebody makes or destroys it, or has died while doing so. */

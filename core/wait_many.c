@@ -3,6 +3,7 @@
 #include "core/wait_many.h"
 #include "core/error.h"
 #include "core/process_object.h"
+#include "core/sync.h"
 
 #include <kin/wait.h>
 
@@ -44,6 +45,10 @@ static void look_at(many *m, size_t number, bool well)
     kin_wait_item *item = &m->items[number];
     const wait_kind *kind = kind_of(item->id);
     void *watch = m->watches != NULL ? m->watches[number] : NULL;
+    sync *s = well ? sync_find_place(item->id) : NULL;
+    if (s != NULL) {
+        sync_look_at_keeper(s);
+    }
     item->ready = kind != NULL ? kind->look(item->id, watch, well) : KIN_E_HANDLE;
     if (item->ready == KIN_E_HANDLE && m->waited && kind != NULL) {
         item->ready = kind->gone;

@@ -4,6 +4,7 @@
 #include "support_queue.h"
 
 #include "core/platform.h"
+#include "core/queue.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -463,6 +464,69 @@ static void those_who_wait_are_told_that_it_is_destroyed(void **state)
     told_by(kin_queue_destroy, KIN_E_DESTROYED);
 }
 
+/* ---- those who have not come to it yet ---- */
+
+static int put_many_once(void *argument, size_t size)
+{
+    (void) size;
+    board *b = board_of(argument);
+    uint64_t number = 1;
+    kin_buffer item = {&number, sizeof number};
+    return -kin_queue_put_many(b->queue, &item, 1, NULL, LONG_MS);
+}
+
+static int get_large_once(void *argument, size_t size)
+{
+    (void) size;
+    board *b = board_of(argument);
+    static unsigned char data[50000];
+    return -kin_queue_get(b->queue, data, sizeof data, NULL, LONG_MS);
+}
+
+static int destroy_it(void *argument, size_t size)
+{
+    (void) size;
+    return -kin_queue_destroy(board_of(argument)->queue);
+}
+
+/* A latch of a queue is kept from all others until the queue is being destroyed: by then they wait
+   for nothing else. */
+static void told_before_its_turn(kin_process_function wait, enum object_kind kind)
+{
+    static const unsigned char large[50000];
+    int status = 0;
+    board *b = new_board(NULL);
+    assert_int_equal(kin_queue_put(b->queue, large, sizeof large, 0), 0);
+    sync *d = sync_find(b->queue.id, KIND_QUEUE);
+    uint64_t id = kind == KIND_QUEUE_PUT ? queue_put_id(d) : queue_get_id(d);
+    sync *latch = sync_find(id, kind);
+    assert_non_null(latch);
+    assert_int_equal(latch_acquire(latch, id, thread_current(&status), INT64_MAX), 0);
+    kin_process waiter = start_on(wait, b);
+    assert_true(await_queue_sleepers(1));
+    kin_process destroyer = start_on(destroy_it, b);
+    while (atomic_load(&d->state) != 0) {
+        assert_int_equal(kin_sleep(1), 0);
+    }
+    assert_int_equal(latch_release(latch, id, thread_current(&status), 0), 0);
+    assert_int_equal(end_of(waiter), -KIN_E_DESTROYED);
+    assert_int_equal(end_of(destroyer), 0);
+    shared_free(b);
+}
+
+static void those_who_wait_for_their_turn_are_told_that_it_is_destroyed(void **state)
+{
+    (void) state;
+    kin_process_function putters[] = {put_once, put_many_once, reserve_once, put_large_once};
+    kin_process_function getters[] = {get_large_once, take_once};
+    for (size_t i = 0; i < sizeof putters / sizeof *putters; i++) {
+        told_before_its_turn(putters[i], KIND_QUEUE_PUT);
+    }
+    for (size_t i = 0; i < sizeof getters / sizeof *getters; i++) {
+        told_before_its_turn(getters[i], KIND_QUEUE_GET);
+    }
+}
+
 /* ---- waiting for many things ---- */
 
 static bool is_ready(kin_queue q, int timeout_ms)
@@ -570,6 +634,7 @@ int main(int argc, char **argv)
         CLEAN_TEST(room_of_bytes_is_waited_for),
         CLEAN_TEST(those_who_wait_are_told_that_it_is_closed),
         CLEAN_TEST(those_who_wait_are_told_that_it_is_destroyed),
+        CLEAN_TEST(those_who_wait_for_their_turn_are_told_that_it_is_destroyed),
         CLEAN_TEST(a_queue_with_an_item_can_be_waited_for),
 #if !defined _WIN32
         CLEAN_TEST(a_copy_by_fork_uses_the_same_queue),

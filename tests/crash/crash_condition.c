@@ -280,15 +280,15 @@ static void die_after(const operation *o, step_path *path, uint64_t at)
     int64_t died = platform_clock_ns();
     step_kill(child);
     crash_count(at == 0 ? path->count : at, 1);
-    bool unseen = at % 2 == 0; /* by all but those who wait */
-    if (!unseen || o->others[0] == NULL || o->ends) {
+    bool unseen = at % 2 == 0 && o->others[0] != NULL; /* by all but those who wait */
+    if (!unseen) {
         CRASH_REQUIRE(crash_end(child, false) == -KIN_SIGKILL);
     }
     survive(s, o);
     for (int i = 0; i < 2 && o->others[i] != NULL; i++) {
         CRASH_REQUIRE(crash_end(others[i], false) == 0);
     }
-    if (unseen && o->others[0] != NULL && !o->ends) {
+    if (unseen) {
         CRASH_REQUIRE(crash_end(child, false) == -KIN_SIGKILL);
     }
     crash_limit(died, CRASH_SECOND);
