@@ -1,8 +1,9 @@
 /* Waiting for a queue's items, for room in it, and until all is done. */
 #include "core/queue.h"
+#include "core/ring.h"
 #include "core/shelf.h"
 
-enum { HOLDERS = 16, SLOW = 128 };
+enum { HOLDERS = 16, SLOW = 128, KEPT_BYTES = 32 << 10 };
 
 _Thread_local PLATFORM_FAST_TLS unsigned queue_gets;
 
@@ -67,6 +68,9 @@ static int sleep(queue_wait *w, int64_t deadline)
     if (slept == KIN_E_TIMEOUT) {
         sync_look_at_keeper(w->u->d);
         queue_look_at_holders(w->u);
+        if (w->line == &w->u->d->line && w->u->c != NULL) {
+            ring_shrink(w->u, KEPT_BYTES); /* nothing has come for a while */
+        }
     }
     status = w->attempt(w->u, w->context);
     return status == w->nothing && slept < 0 && slept != KIN_E_TIMEOUT ? slept : status;

@@ -1,8 +1,9 @@
 /* Rings; ring.h has the argument. */
 #include "core/ring.h"
 
-/* So often is looked again at what others change meanwhile; and so many rings at once. */
-enum { TRIES = 64 };
+/* So often is looked again at what others change meanwhile; slots of the ring of a queue that is not
+   used, as a logarithm. */
+enum { TRIES = 64, SMALL_LOG = 4 };
 
 static uint64_t place_of(uint64_t descriptor)
 {
@@ -214,6 +215,35 @@ int ring_put(queue_user *u, queue_item *item)
         write_slot(u, item);
     }
     return status;
+}
+
+/* The descriptor of the ring that is to be replaced by a small one; 0: none. With the latch. */
+static uint64_t find_idle(queue_user *u, uint64_t most)
+{
+    uint64_t descriptor = ring_of(u->p);
+    bool large = (uint64_t) ring_stride(descriptor) << log_of(descriptor) > most;
+    return large && ring_of(u->c) == descriptor && ring_count(u) == 0 ? descriptor : 0;
+}
+
+void ring_shrink(queue_user *u, uint64_t most)
+{
+    object *o = NULL;
+    if (queue_lock(u) != 0) {
+        return;
+    }
+    uint64_t idle = find_idle(u, most);
+    queue_unlock(u);
+    if (idle == 0 || ring_create(&o, SMALL_LOG, ring_stride(idle)) < 0 || queue_lock(u) != 0) {
+        idle = 0;
+    } else {
+        uint64_t before = (u->state & QUEUE_BYTES) != 0 ? bytes_until_tail(u) : 0;
+        idle = find_idle(u, most) == idle ? idle : 0;
+        idle = idle != 0 && link_ring(u, o, SMALL_LOG, before) == 0 ? idle : 0;
+        queue_unlock(u);
+    }
+    if (idle == 0 && o != NULL) {
+        object_drop(o);
+    }
 }
 
 /* Has the ring of those who put been given its successor? It is there as long as no getter has gone

@@ -205,6 +205,10 @@ int ring_check_bytes(queue_user *u, const queue_item *item);
 /* So many slots that it takes for a queue. */
 uint32_t ring_log_for(uint64_t items, uint32_t stride);
 
+/* An empty queue whose ring takes more than `most` bytes goes on with a small one; whoever gets next
+   frees the large one. Does nothing if it cannot. */
+void ring_shrink(queue_user *u, uint64_t most);
+
 /* Whatever the last owner of the latch has left half done. */
 void ring_repair_put(queue_user *u);
 void ring_repair_get(queue_user *u);

@@ -158,6 +158,24 @@ static void it_grows_to_many_items_and_gives_the_memory_back(void **state)
     }
 }
 
+/* Whoever waits for more has the memory of a large ring given back; it grows again as before. */
+static void one_that_is_not_used_needs_little(void **state)
+{
+    (void) state;
+    static const kin_queue_options kinds[] = {{0}, {.capacity_bytes = UINT64_C(1) << 40}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        unsigned char byte;
+        uint64_t before = used_now();
+        kin_queue q = new_queue(&kinds[i]);
+        for (int round = 0; round < 3; round++) {
+            grow_and_shrink(q, 100);
+            assert_int_equal(kin_queue_get(q, &byte, 1, NULL, 450), KIN_E_TIMEOUT);
+            assert_true(used_now() <= before + 128 * KIB);
+        }
+        assert_int_equal(kin_queue_destroy(q), 0);
+    }
+}
+
 static void what_is_in_it_is_given_back_with_it(void **state)
 {
     (void) state;
@@ -368,6 +386,7 @@ int main(int argc, char **argv)
         CLEAN_TEST(nor_more_bytes_than_are_wanted),
         CLEAN_TEST(both_bounds_hold_together),
         CLEAN_TEST(it_grows_to_many_items_and_gives_the_memory_back),
+        CLEAN_TEST(one_that_is_not_used_needs_little),
         CLEAN_TEST(what_is_in_it_is_given_back_with_it),
         CLEAN_TEST(there_may_be_ten_thousand),
 #if UINTPTR_MAX > UINT32_MAX && !defined _WIN32 && !WITH_SANITIZER

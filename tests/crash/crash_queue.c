@@ -3,6 +3,8 @@
    the dead one whole or not at all, and the queue goes on. */
 #include "harness_queue.h"
 
+#include "core/ring.h"
+
 #include "tests/support_queue.h"
 
 #include <string.h>
@@ -18,7 +20,7 @@ enum {
 
 static unsigned char data[QUEUE_LARGEST];
 static unsigned char made[GROWING][QUEUE_LARGEST]; /* what the child is going to put */
-static kin_message message;
+static kin_message held;
 
 /* ---- those who are not stepped ---- */
 
@@ -130,6 +132,14 @@ static void put_to_grow(queue_stage *s)
     }
 }
 
+static void shrink(queue_stage *s)
+{
+    queue_user u;
+    CRASH_REQUIRE(queue_enter(&u, s->queue.id, KIN_FOREVER) == 0);
+    ring_shrink(&u, 0);
+    CRASH_REQUIRE(kin_queue_get(s->queue, data, sizeof data, NULL, 0) == KIN_E_TIMEOUT);
+}
+
 static void put_in_vain(queue_stage *s)
 {
     CRASH_REQUIRE(kin_queue_put(s->queue, data, SMALL, TIMES_OUT_MS) == KIN_E_TIMEOUT);
@@ -197,14 +207,14 @@ static void peek(queue_stage *s)
 
 static void take(queue_stage *s)
 {
-    CRASH_REQUIRE(kin_queue_take(s->queue, &message, KIN_FOREVER) == 0);
+    CRASH_REQUIRE(kin_queue_take(s->queue, &held, KIN_FOREVER) == 0);
     atomic_fetch_add(&s->got, 1);
 }
 
 static void release(queue_stage *s)
 {
     (void) s;
-    CRASH_REQUIRE(kin_queue_release(&message) == 0);
+    CRASH_REQUIRE(kin_queue_release(&held) == 0);
 }
 
 static void take_and_release(queue_stage *s)
@@ -216,46 +226,46 @@ static void take_and_release(queue_stage *s)
 static void reserve(queue_stage *s)
 {
     size_t size = queue_item_size(0);
-    CRASH_REQUIRE(kin_queue_reserve(s->queue, &message, size, KIN_FOREVER) == 0);
-    (void) queue_next_item(s, BY_CHILD, message.data);
+    CRASH_REQUIRE(kin_queue_reserve(s->queue, &held, size, KIN_FOREVER) == 0);
+    (void) queue_next_item(s, BY_CHILD, held.data);
 }
 
 static void commit(queue_stage *s)
 {
-    CRASH_REQUIRE(kin_queue_commit(&message) == 0);
+    CRASH_REQUIRE(kin_queue_commit(&held) == 0);
     queue_note_put(s, BY_CHILD);
 }
 
 static void reserve_and_commit(queue_stage *s)
 {
     size_t size = queue_item_size(0);
-    CRASH_REQUIRE(kin_queue_reserve(s->queue, &message, size, KIN_FOREVER) == 0);
-    memcpy(message.data, made[0], size);
+    CRASH_REQUIRE(kin_queue_reserve(s->queue, &held, size, KIN_FOREVER) == 0);
+    memcpy(held.data, made[0], size);
     commit(s);
 }
 
 static void reserve_and_release(queue_stage *s)
 {
-    CRASH_REQUIRE(kin_queue_reserve(s->queue, &message, queue_item_size(0), KIN_FOREVER) == 0);
+    CRASH_REQUIRE(kin_queue_reserve(s->queue, &held, queue_item_size(0), KIN_FOREVER) == 0);
     release(s);
 }
 
 static void move_on(queue_stage *s)
 {
-    CRASH_REQUIRE(kin_queue_put_message(s->other, &message, KIN_FOREVER) == 0);
+    CRASH_REQUIRE(kin_queue_put_message(s->other, &held, KIN_FOREVER) == 0);
     atomic_store(&s->finished, 1);
 }
 
 static void reserve_elsewhere(queue_stage *s)
 {
     size_t size = queue_item_size(0);
-    CRASH_REQUIRE(kin_queue_reserve(s->other, &message, size, KIN_FOREVER) == 0);
-    (void) queue_next_item(s, BY_CHILD, message.data);
+    CRASH_REQUIRE(kin_queue_reserve(s->other, &held, size, KIN_FOREVER) == 0);
+    (void) queue_next_item(s, BY_CHILD, held.data);
 }
 
 static void put_message(queue_stage *s)
 {
-    CRASH_REQUIRE(kin_queue_put_message(s->queue, &message, KIN_FOREVER) == 0);
+    CRASH_REQUIRE(kin_queue_put_message(s->queue, &held, KIN_FOREVER) == 0);
     queue_note_put(s, BY_CHILD);
 }
 
@@ -404,6 +414,7 @@ static const queue_operation operations[] = {
      .size = SMALL,
      .operate = get_all_but_one,
      .most_got = 1},
+    {.name = "go on with a small ring", .operate = shrink},
     {.name = "get several", .prior = BATCH + 2, .operate = get_several, .most_got = BATCH},
     {.name = "get in vain", .operate = get_in_vain},
     {.name = "get into too small a buffer", .prior = 2, .operate = get_into_too_little},
