@@ -71,18 +71,9 @@ int queue_lock(queue_user *u)
     return 0;
 }
 
-static void give(queue_user *u, sync *s, uint64_t id)
-{
-    uint64_t owned = sync_base(id) | u->t->token;
-    /* Whoever then looks for sleepers has stored before what those look at. */
-    if (!atomic_compare_exchange_strong(&s->state, &owned, sync_base(id))) {
-        (void) latch_release(s, id, u->t, 0);
-    }
-}
-
 void queue_unlock(queue_user *u)
 {
-    give(u, u->p, u->p_id);
+    queue_give(u->p, u->p_id, u->t);
 }
 
 /* Whoever owned the latch of those who get and has died is made up for. */
@@ -99,7 +90,7 @@ static int wait_for_get(queue_user *u)
         ring_unlock_head(u->c, head);
     }
     if (status >= 0) {
-        give(u, u->c, u->c_id);
+        queue_give(u->c, u->c_id, u->t);
     }
     return status < 0 ? status : 0;
 }
@@ -138,7 +129,7 @@ void queue_unlock_all(queue_user *u)
         uint32_t owes = u->t->owes;
         u->t->owes = 0;
         ring_unlock_head(u->c, atomic_load(&u->c->extra));
-        give(u, u->c, u->c_id);
+        queue_give(u->c, u->c_id, u->t);
         u->t->owes = owes;
     }
     queue_unlock(u);

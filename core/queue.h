@@ -102,6 +102,16 @@ static inline bool queue_is_there(const queue_user *u, uint64_t *state)
     return (*state & SYNC_MASK) == sync_base(u->id) && atomic_load(&u->d->id) == u->id;
 }
 
+/* Gives back a latch that the thread owns. Whoever then looks for sleepers has stored before what
+   those look at. */
+static inline void queue_give(sync *s, uint64_t id, thread_self *t)
+{
+    uint64_t owned = sync_base(id) | t->token;
+    if (!atomic_compare_exchange_strong(&s->state, &owned, sync_base(id))) {
+        (void) latch_release(s, id, t, 0); /* somebody waits for it, or it is no more */
+    }
+}
+
 /* The latch of those who put: whoever has it finds the queue whole, and it stays. KIN_E_TIMEOUT; as
    queue_gone. */
 int queue_lock(queue_user *u);

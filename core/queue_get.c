@@ -191,10 +191,7 @@ static int get_with_latch(queue_user *u, queue_request *r)
     }
     status = queue_is_there(u, &state) ? take_front(u, r, &head) : queue_gone(u);
     ring_unlock_head(u->c, head);
-    uint64_t owned = base | u->t->token;
-    if (!atomic_compare_exchange_strong(&u->c->state, &owned, base)) {
-        (void) latch_release(u->c, u->c_id, u->t, 0);
-    }
+    queue_give(u->c, u->c_id, u->t);
     return status;
 }
 

@@ -212,11 +212,7 @@ static inline bool put_quickly(sync *d, uint64_t id, const void *data, size_t si
     bool done = atomic_load_explicit(&d->state, memory_order_acquire) == base &&
                 atomic_load_explicit(&d->id, memory_order_relaxed) == id &&
                 write_quickly(p, c, data, size, AHEAD);
-    uint64_t owned = sync_base(p_id) | token;
-    /* Whoever then looks for sleepers has stored before what those look at. */
-    if (!atomic_compare_exchange_strong(&p->state, &owned, sync_base(p_id))) {
-        (void) latch_release(p, p_id, &thread_own, 0);
-    }
+    queue_give(p, p_id, &thread_own);
     return done;
 }
 

@@ -10,7 +10,6 @@
 enum {
     CHILD_FAILED = 99,
     CONTEXTS = 8,
-    MOST_OPERATIONS = 64,
     COSTLY_IN = 64,  /* one in so many of what is chosen at random */
     GROWTH = 1 << 20 /* bytes that may stay committed: tables, and slabs for later */
 };
@@ -779,8 +778,22 @@ static int end_all(void **state)
     return sums.deaths > 0 ? 0 : -1;
 }
 
+/* Those that are wanted; how many. */
+static size_t choose_tests(struct CMUnitTest *chosen, const struct CMUnitTest *tests, size_t count)
+{
+    size_t wanted = 0;
+    const char *only = getenv("KIN_CRASH_ONLY");
+    for (size_t i = 0; i < count && wanted < CRASH_TESTS; i++) {
+        if (only == NULL || strstr(tests[i].name, only) != NULL) {
+            chosen[wanted++] = tests[i];
+        }
+    }
+    return wanted;
+}
+
 int crash_run(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
 {
+    struct CMUnitTest chosen[CRASH_TESTS];
     if (step_is_from_main()) {
         in_child = true;
         step_begin();
@@ -791,7 +804,8 @@ int crash_run(int argc, char **argv, const struct CMUnitTest *tests, size_t coun
         (void) fprintf(stderr, "kin_init: %s\n", kin_strerror(status));
         return CHILD_FAILED;
     }
-    return _cmocka_run_group_tests("crash", tests, count, begin_all, end_all);
+    size_t wanted = choose_tests(chosen, tests, count);
+    return _cmocka_run_group_tests("crash", chosen, wanted, begin_all, end_all);
 }
 
 int crash_main(int argc, char **argv, const crash_operation *table, unsigned count,
@@ -802,18 +816,13 @@ int crash_main(int argc, char **argv, const crash_operation *table, unsigned cou
     stage_part = stage;
     wanted_deaths = random_deaths;
 
-    struct CMUnitTest tests[MOST_OPERATIONS + 1];
-    size_t chosen = 0;
-    const char *only = getenv("KIN_CRASH_ONLY");
-    for (unsigned i = 0; i < count && i < MOST_OPERATIONS; i++) {
-        if (only == NULL || strstr(table[i].name, only) != NULL) {
-            tests[chosen++] = (struct CMUnitTest){table[i].name, test_steps, crash_begin_steps,
-                                                  crash_end_steps, (void *) (uintptr_t) &table[i]};
-        }
+    struct CMUnitTest tests[CRASH_TESTS];
+    CRASH_REQUIRE(count < CRASH_TESTS);
+    for (unsigned i = 0; i < count; i++) {
+        tests[i] = (struct CMUnitTest){table[i].name, test_steps, crash_begin_steps,
+                                       crash_end_steps, (void *) (uintptr_t) &table[i]};
     }
-    if (only == NULL || strstr("random", only) != NULL) {
-        tests[chosen++] =
-            (struct CMUnitTest){"a death at a random moment", test_random, NULL, end_random, NULL};
-    }
-    return crash_run(argc, argv, tests, chosen);
+    tests[count] =
+        (struct CMUnitTest){"a death at a random moment", test_random, NULL, end_random, NULL};
+    return crash_run(argc, argv, tests, count + 1);
 }

@@ -85,8 +85,9 @@ int crash_main(int argc, char **argv, const crash_operation *table, unsigned cou
 
 /* ---- for tests with an order of their own ---- */
 
-/* The whole of main with other tests. At their end the sums are printed; that nobody died is a
-   failure. */
+/* The whole of main with other tests, at most so many. At their end the sums are printed; that
+   nobody died is a failure. */
+enum { CRASH_TESTS = 65 };
 int crash_run(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 
 /* Before and after a test that steps; and at its beginning: skips it where there are no single

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GOES_ON = 20, VICTIMS_ITEMS = 2, MOST_OPERATIONS = 64, LATE = 1000 };
+enum { GOES_ON = 20, VICTIMS_ITEMS = 2, LATE = 1000 };
 
 #define MILLISECOND INT64_C(1000000)
 
@@ -520,20 +520,15 @@ static void all_die_at_random(void **state)
 int queue_crash_main(int argc, char **argv, const queue_operation *table, size_t count,
                      unsigned random_deaths)
 {
-    static struct CMUnitTest tests[MOST_OPERATIONS + 1];
-    const char *only = getenv("KIN_CRASH_ONLY");
-    size_t chosen = 0;
+    static struct CMUnitTest tests[CRASH_TESTS];
     operations = table;
     operation_count = count;
     wanted_deaths = random_deaths;
-    for (size_t i = 0; i < count && i < MOST_OPERATIONS; i++) {
-        if (only == NULL || strstr(table[i].name, only) != NULL) {
-            tests[chosen++] = (struct CMUnitTest){table[i].name, die_at_each, crash_begin_steps,
-                                                  crash_end_steps, (void *) (uintptr_t) &table[i]};
-        }
+    CRASH_REQUIRE(count < CRASH_TESTS);
+    for (size_t i = 0; i < count; i++) {
+        tests[i] = (struct CMUnitTest){table[i].name, die_at_each, crash_begin_steps,
+                                       crash_end_steps, (void *) (uintptr_t) &table[i]};
     }
-    if (only == NULL || strstr("random", only) != NULL) {
-        tests[chosen++] = (struct CMUnitTest) cmocka_unit_test(all_die_at_random);
-    }
-    return crash_run(argc, argv, tests, chosen);
+    tests[count] = (struct CMUnitTest) cmocka_unit_test(all_die_at_random);
+    return crash_run(argc, argv, tests, count + 1);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PICTURE = 1 << 20, RANDOM_DEATHS = 200, MOST = 64, TWICE_IN = 4 };
+enum { PICTURE = 1 << 20, RANDOM_DEATHS = 200, TWICE_IN = 4 };
 
 #define MILLISECOND INT64_C(1000000)
 
@@ -420,22 +420,17 @@ static void a_crowd_dies_at_random(void **state)
 int tables_main(int argc, char **argv, const tables_operation *table, unsigned count,
                 tables_turn *turn, int64_t (*total)(const tables *t))
 {
-    struct CMUnitTest tests[MOST];
+    struct CMUnitTest tests[CRASH_TESTS];
     operations = table;
     crowd_turn = turn;
     crowd_total = total;
-    size_t chosen = 0;
-    const char *only = getenv("KIN_CRASH_ONLY");
+    CRASH_REQUIRE(count < CRASH_TESTS);
     for (unsigned i = 0; i < count; i++) {
-        if (only == NULL || strstr(table[i].name, only) != NULL) {
-            tests[chosen++] = (struct CMUnitTest){table[i].name, die_at_each, crash_begin_steps,
-                                                  crash_end_steps, (void *) (uintptr_t) &table[i]};
-        }
+        tests[i] = (struct CMUnitTest){table[i].name, die_at_each, crash_begin_steps,
+                                       crash_end_steps, (void *) (uintptr_t) &table[i]};
     }
-    if (only == NULL || strstr("random", only) != NULL) {
-        tests[chosen++] = (struct CMUnitTest) cmocka_unit_test(a_crowd_dies_at_random);
-    }
-    return crash_run(argc, argv, tests, chosen);
+    tests[count] = (struct CMUnitTest) cmocka_unit_test(a_crowd_dies_at_random);
+    return crash_run(argc, argv, tests, count + 1);
 }
 
 /* ---- going on ---- */
