@@ -13,6 +13,7 @@ static child *early;     /* by next_early, each of them held */
 static unsigned awaited; /* starts that will add theirs */
 static unsigned looks;   /* since the last was added */
 static bool has_thread;
+static child *noted; /* whose end is being noted */
 
 /* Takes the first off the list that need not be looked at again; NULL if there is none. *ended: it
    has not joined, and never will. With the lock held. */
@@ -49,12 +50,14 @@ static bool go_on(void)
     log_hold();
     platform_lock_acquire(&early_lock);
     while ((c = take_done(&ended)) != NULL) {
+        noted = c;
         platform_lock_release(&early_lock);
         if (ended) {
             note_end(c);
         }
         child_drop(c);
         platform_lock_acquire(&early_lock);
+        noted = NULL;
     }
     looks += looks < LOOKS_SOON;
     has_thread = early != NULL || awaited > 0;
@@ -119,6 +122,11 @@ void early_unwatch(child *c)
     if (found) {
         *at = c->next_early;
     }
+    while (noted == c) { /* whoever closes it has closed all of it */
+        platform_lock_release(&early_lock);
+        platform_sleep_ns(20000);
+        platform_lock_acquire(&early_lock);
+    }
     platform_lock_release(&early_lock);
     if (found) {
         child_drop(c);
@@ -129,6 +137,7 @@ void early_reset_copy(void)
 {
     early_lock = (platform_lock){{0}};
     early = NULL;
+    noted = NULL;
     awaited = 0;
     looks = 0;
     has_thread = false;

@@ -146,7 +146,7 @@ static void they_come_in_the_order_of_their_commits(void **state)
     kin_message all[COUNT];
     kin_queue q = new_queue(NULL);
     for (uint64_t i = 0; i < COUNT; i++) {
-        all[i] = reserve(q, 50 + i * 1000, i);
+        all[i] = reserve(q, (size_t) (50 + i * 1000), i);
     }
     for (size_t i = COUNT; i > 0; i--) {
         assert_int_equal(kin_queue_commit(&all[i - 1]), 0);

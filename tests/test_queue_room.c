@@ -276,7 +276,7 @@ enum { ARENA = 6 * MIB, LARGEST = 9000 };
 
 static size_t size_of(uint64_t number, uint32_t form)
 {
-    return form == 0 ? ITEM_LEAST : form == 1 ? 4096 : ITEM_LEAST + number * 37 % 8000;
+    return form == 0 ? ITEM_LEAST : form == 1 ? 4096 : (size_t) (ITEM_LEAST + number * 37 % 8000);
 }
 
 /* As many as go in. The last status comes by every way at once. */

@@ -658,7 +658,7 @@ static void exit_with_55(int number)
     _exit(55);
 }
 
-static volatile sig_atomic_t noted;
+static _Atomic int noted; /* by a handler, in whatever thread it runs */
 
 static void note_signal(int number)
 {

@@ -175,14 +175,9 @@ static void mark_first(step_path *path)
     free(met);
 }
 
-/* Runs until the child is about to execute what lies at the address. */
-static step_result run_to(pid_t pid, uintptr_t address)
+/* Goes on until the next trap. */
+static step_result run_to_trap(pid_t pid)
 {
-    void *at = (void *) address;
-    errno = 0;
-    long code = ptrace(PTRACE_PEEKTEXT, pid, at, NULL);
-    CRASH_REQUIRE(errno == 0);
-    CRASH_REQUIRE(ptrace(PTRACE_POKETEXT, pid, at, (void *) ((code & ~0xffL) | 0xcc)) == 0);
     int number = 0;
     do {
         int pass_on = number;
@@ -192,10 +187,46 @@ static step_result run_to(pid_t pid, uintptr_t address)
             return number == 0 ? STEP_ENDED : STEP_FINISHED;
         }
     } while (number != SIGTRAP);
-    CRASH_REQUIRE(counter(pid) == address + 1);
-    CRASH_REQUIRE(ptrace(PTRACE_POKETEXT, pid, at, (void *) code) == 0);
-    CRASH_REQUIRE(ptrace(PTRACE_POKEUSER, pid, (void *) COUNTER, at) == 0);
     return STEP_DONE;
+}
+
+/* By an instruction that is written there: any thread of the child may meet it. */
+static step_result run_to_trap_at(pid_t pid, uintptr_t address)
+{
+    void *at = (void *) address;
+    errno = 0;
+    long code = ptrace(PTRACE_PEEKTEXT, pid, at, NULL);
+    CRASH_REQUIRE(errno == 0);
+    CRASH_REQUIRE(ptrace(PTRACE_POKETEXT, pid, at, (void *) ((code & ~0xffL) | 0xcc)) == 0);
+    step_result result = run_to_trap(pid);
+    if (result == STEP_DONE) {
+        CRASH_REQUIRE(counter(pid) == address + 1);
+        CRASH_REQUIRE(ptrace(PTRACE_POKETEXT, pid, at, (void *) code) == 0);
+        CRASH_REQUIRE(ptrace(PTRACE_POKEUSER, pid, (void *) COUNTER, at) == 0);
+    }
+    return result;
+}
+
+static bool set_debug_register(pid_t pid, size_t number, uintptr_t value)
+{
+    size_t at = offsetof(struct user, u_debugreg) + number * sizeof(long);
+    return ptrace(PTRACE_POKEUSER, pid, (void *) at, (void *) value) == 0;
+}
+
+/* Runs until the child is about to execute what lies at the address. A register of the processor
+   stops the one thread, if such can be had. */
+static step_result run_to(pid_t pid, uintptr_t address)
+{
+    enum { ADDRESS = 0, CONTROL = 7, ON = 1 };
+    if (!set_debug_register(pid, ADDRESS, address) || !set_debug_register(pid, CONTROL, ON)) {
+        return run_to_trap_at(pid, address);
+    }
+    step_result result = run_to_trap(pid);
+    if (result == STEP_DONE) {
+        CRASH_REQUIRE(counter(pid) == address);
+        CRASH_REQUIRE(set_debug_register(pid, CONTROL, 0));
+    }
+    return result;
 }
 
 step_result step_learn(kin_process process, step_path *path)
