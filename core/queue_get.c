@@ -40,11 +40,12 @@ static inline int look_at_front(sync *c, uint64_t c_id, front *f)
         }
         uint64_t position = head_position(f->head);
         f->slot = ring_slot_at(f->descriptor, position);
-        f->word = atomic_load_explicit(&f->slot[0], memory_order_acquire);
+        f->word = ring_peek(&f->slot[0]);
         if (ring_is_in(f->word, position)) {
+            f->word = atomic_load_explicit(&f->slot[0], memory_order_acquire); /* it may be used */
             return 0;
         }
-        uint64_t end = atomic_load_explicit(&ring_at(f->descriptor)->end, memory_order_acquire);
+        uint64_t end = ring_peek(&ring_at(f->descriptor)->end);
         if (atomic_load(&c->extra) == f->head) {
             return ring_is_in(end, position) ? QUEUE_LATCH : QUEUE_NOTHING;
         }
@@ -437,7 +438,7 @@ static inline void watch_front(const front *f)
 {
     const unsigned char *end = (const unsigned char *) f->slot + ring_stride(f->descriptor) - 8;
     for (int i = 0; i < LOOKS; i++) {
-        if (atomic_load_explicit(&f->slot[0], memory_order_relaxed) != f->word) {
+        if (ring_peek(&f->slot[0]) != f->word) {
             return;
         }
         PREFETCH(end);

@@ -1,9 +1,16 @@
 /* Rings; ring.h has the argument. */
 #include "core/ring.h"
 
-/* So often is looked again at what others change meanwhile; slots of the ring of a queue that is not
-   used, as a logarithm. */
+/* So often is looked again at what others change meanwhile; slots of the ring of a queue that is
+   not used, as a logarithm. */
 enum { TRIES = 64, SMALL_LOG = 4 };
+
+#if defined RING_WATCHED
+uint64_t ring_peek(ring_slot *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+#endif
 
 static uint64_t place_of(uint64_t descriptor)
 {

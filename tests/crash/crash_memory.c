@@ -108,12 +108,10 @@ static void make_large_array(stage *s)
     CRASH_REQUIRE(kin_array_create((kin_array *) &s->made, 1, SIZE, NULL) == 0);
 }
 
-/* One more in each of them. Whoever is told of a death makes them alike again. */
-static void add_to_all(stage *s)
+/* One more in each of them, with the lock. Whoever is told of a death makes them alike again. */
+static void add_locked(stage *s, int status)
 {
     uint64_t values[LENGTH];
-    int status = kin_array_lock(s->array, KIN_FOREVER);
-    CRASH_REQUIRE(status == 0 || status == KIN_OWNER_DIED);
     CRASH_REQUIRE(kin_array_read(s->array, 0, LENGTH, values) == 0);
     for (size_t i = 0; i < LENGTH; i++) {
         CRASH_REQUIRE(status == KIN_OWNER_DIED || values[i] == values[0]);
@@ -124,6 +122,18 @@ static void add_to_all(stage *s)
         values[i] = values[LENGTH - 1] + 1;
     }
     CRASH_REQUIRE(kin_array_write(s->array, 0, LENGTH, values) == 0);
+}
+
+static int lock_array(stage *s)
+{
+    int status = kin_array_lock(s->array, KIN_FOREVER);
+    CRASH_REQUIRE(status == 0 || status == KIN_OWNER_DIED);
+    return status;
+}
+
+static void add_to_all(stage *s)
+{
+    add_locked(s, lock_array(s));
     CRASH_REQUIRE(kin_array_unlock(s->array) == 0);
 }
 
@@ -139,6 +149,17 @@ static void read_all(stage *s)
     uint64_t values[LENGTH];
     CRASH_REQUIRE(kin_array_read(s->array, 0, LENGTH, values) == 0);
     CRASH_REQUIRE(kin_array_get(s->array, 0, values) == 0);
+}
+
+/* Where others are killed while they have the lock, a reader may be the one who is told. */
+static void read_all_among_others(stage *s)
+{
+    int status = lock_array(s);
+    if (status == KIN_OWNER_DIED) {
+        add_locked(s, status);
+    }
+    read_all(s);
+    CRASH_REQUIRE(kin_array_unlock(s->array) == 0);
 }
 
 static void change_counter(stage *s)
@@ -468,7 +489,7 @@ static void die_at_each(void **state)
 static void use_all(stage *s)
 {
     add_to_all(s);
-    read_all(s);
+    read_all_among_others(s);
     count_one(s);
     resize_in_turns(s);
 }
