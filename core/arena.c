@@ -10,7 +10,7 @@ arena_view arena_now = {NULL, 0, &no_entries};
 #define ARENA_MAGIC UINT64_C(0x616e6572616e696b) /* "kinarena" */
 
 /* Of members and threads there are NEAR_BYTES beside the header. */
-enum { ALIGNMENT = 65536, SMALLEST = 1 << 20, LAYOUT_VERSION = 3, NEAR_BYTES = 8192 };
+enum { ALIGNMENT = 65536, SMALLEST = 1 << 20, LAYOUT_VERSION = 4, NEAR_BYTES = 8192 };
 
 /* Of the arena no more than so much is set aside for syncs, and never more than so many. */
 enum { SYNCS_SHARE = 64, MOST_SYNCS = 1 << 22 };

@@ -548,8 +548,7 @@ int kin_condition_destroy(kin_condition condition)
 /* Those who wait are to find that it has ended; its own lock ends with it. May be repeated. */
 static void ended(sync *c, uint64_t id)
 {
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         if (atomic_load(&record->condition) == id) {
             (void) line_wake(&record->bell, 1);

@@ -96,8 +96,7 @@ static bool step(walk *w, uint32_t number)
 
 static bool step_to_readers(walk *w, const hop *writer)
 {
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         if (number != writer->number && thread_reads(thread_at(number), writer->waits_for) &&
             step(w, number)) {
             return true;

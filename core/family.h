@@ -83,6 +83,10 @@ typedef struct thread_record {
     _Atomic uint64_t reads[READS]; /* ids of what it has locked to read, see rwlock.c */
     _Atomic uint64_t watches;      /* while it waits for many: a mask of them, see wait.h */
     wait_line bell;                /* and where it sleeps then */
+
+    /* Of each 64th: which of the 64 from this one on are in use. Says so of one before it can be
+       found to do anything, and no more when it shows nothing any more. */
+    _Atomic uint64_t used;
 } thread_record;
 
 /* A token names a thread among all that there have been: life (24 bits), number (20), and 20 bits
@@ -179,6 +183,10 @@ static inline thread_self *thread_known(void)
                ? &thread_own
                : NULL;
 }
+
+/* The number of the next record after that one which may be in use, after 0 the first; 0: there is
+   none. Misses none that is in use all the time. */
+uint32_t thread_next(uint32_t number);
 
 /* The calling thread's record is given back, as at its end. */
 void thread_leave(void);

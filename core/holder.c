@@ -52,8 +52,7 @@ static bool look_at_owner(sync *s, uint64_t id, owning *o)
 
 static void count_others(uint64_t id, kin_lock_holder *holder)
 {
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         if (atomic_load(&record->owner) != 0) {
             holder->waiters += atomic_load(&record->waits_for) == id;
@@ -138,8 +137,7 @@ static void add_duration(who_text *text, const thread_record *record)
 
 static void tell_threads(const dump *d, uint64_t id)
 {
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         uint64_t owner = atomic_load(&record->owner);
         bool reads = thread_reads(record, id);
@@ -181,8 +179,7 @@ static void tell_sync(sync *s, uint64_t id, void *context)
 
 static void tell_joins(const dump *d)
 {
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         uint64_t owner = atomic_load(&record->owner);
         uint64_t id = atomic_load(&record->waits_for);

@@ -88,17 +88,13 @@ bool object_is_there(uint64_t id)
 }
 
 /* Looks at all, also when one uses it: whoever has left it before this has read all that it wanted
-   to read before what is done now. A record that nobody has shows nothing: who takes it from now on
-   sees that the object is dying. */
+   to read before what is done now. A thread that comes from now on sees that the object is
+   dying. */
 static bool is_used(uint64_t id)
 {
     bool used = false;
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
-        if (atomic_load(&record->owner) == 0) {
-            continue;
-        }
         for (int i = 0; i < HAZARDS; i++) {
             used = atomic_load(&record->hazards[i]) == id || used;
         }

@@ -172,8 +172,7 @@ int kin_rwlock_read(kin_rwlock lock, int timeout_ms)
 
 static bool has_readers(uint64_t id)
 {
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         if (atomic_load(&record->owner) != 0 && thread_reads(record, id)) {
             return true;
@@ -188,8 +187,7 @@ static void look_after_readers(uint64_t id)
     if (!death_is_time_to_look(id)) {
         return;
     }
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         uint64_t owner = atomic_load(&record->owner);
         if (owner != 0 && thread_reads(record, id)) {

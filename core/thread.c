@@ -48,6 +48,34 @@ void thread_set_death(void (*died)(thread_record *record))
     death_of = died;
 }
 
+/* In the record of each 64th, and of 0, which is nobody's. */
+static _Atomic uint64_t *used_with(uint32_t number)
+{
+    thread_record *first = arena_entry(ARENA_THREADS, number / 64 * 64);
+    return &first->used;
+}
+
+uint32_t thread_next(uint32_t number)
+{
+    uint32_t records = arena_entries(ARENA_THREADS);
+    for (number++; number < records; number = (number / 64 + 1) * 64) {
+        uint64_t used = atomic_load(used_with(number)) >> (number % 64);
+        if (used != 0) {
+            return number + (uint32_t) __builtin_ctzll(used);
+        }
+    }
+    return 0;
+}
+
+/* Nothing is left in it for which others look. */
+static void give_back(uint32_t number)
+{
+    thread_record *record = thread_at(number);
+    clear(record);
+    atomic_fetch_and(used_with(number), ~(UINT64_C(1) << (number % 64)));
+    atomic_store(&record->owner, 0);
+}
+
 static void leave(void *value)
 {
     thread_self *t = value;
@@ -56,8 +84,7 @@ static void leave(void *value)
     thread_forget();
     if (in_family) {
         unsigned held = t->held;
-        clear(t->record);
-        atomic_store(&t->record->owner, 0);
+        give_back(t->number);
         if (held > 0 && end_of_holder != NULL) {
             end_of_holder();
         }
@@ -132,6 +159,7 @@ static int take_record(uint32_t *number)
     atomic_store(&record->is_main, main_of != family_number());
     main_of = family_number();
     atomic_store(&record->life, (atomic_load(&record->life) + 1) % TOKEN_LIVES);
+    atomic_fetch_or(used_with(*number), UINT64_C(1) << (*number % 64));
     atomic_store(&record->owner, member_self());
     return 0;
 }
@@ -179,7 +207,7 @@ thread_self *thread_current(int *status)
         *status = platform_parker_create(&thread_own.parker, &thread_own.record->parker,
                                          arena_secret(), number);
         if (*status < 0) {
-            atomic_store(&thread_own.record->owner, 0);
+            give_back(number);
             return NULL;
         }
         thread_own.has_parker = true;
@@ -196,8 +224,7 @@ void thread_release_all(uint64_t owner)
         thread_record *record = thread_at(number);
         if (atomic_load(&record->owner) == owner) {
             death_of(record);
-            clear(record);
-            atomic_store(&record->owner, 0);
+            give_back(number);
         }
     }
 }

@@ -134,8 +134,7 @@ static void unpark(thread_record *record, uint32_t number)
 static void unpark_all(wait_signal *signal)
 {
     uint64_t offset = arena_offset(&signal->count);
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         if (atomic_load(&record->waits_on) == offset && atomic_load(&record->owner) != 0) {
             unpark(record, number);
@@ -239,8 +238,7 @@ static uint32_t take_sleeper(uint64_t offset, int64_t before)
     for (;;) {
         uint32_t oldest = 0;
         int64_t since = INT64_MAX;
-        uint32_t records = arena_entries(ARENA_THREADS);
-        for (uint32_t number = 1; number < records; number++) {
+        for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
             thread_record *record = thread_at(number);
             int64_t its = atomic_load(&record->waits_since);
             if (atomic_load(&record->waits_on) == offset && its < since && its <= before &&
@@ -285,8 +283,7 @@ static unsigned ring(const wait_line *line)
 {
     unsigned rung = 0;
     uint64_t bit = line_bit(line);
-    uint32_t records = arena_entries(ARENA_THREADS);
-    for (uint32_t number = 1; number < records; number++) {
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         if ((atomic_load(&record->watches) & bit) != 0) {
             (void) line_wake(&record->bell, 1);
