@@ -132,8 +132,10 @@ static bool step_to_process(walk *w, const hop *h)
     bool lasts = atomic_load(&p->state) == PROCESS_RUNNING && atomic_load(&p->expected) == 0;
     uint64_t runner = lasts ? p->member : 0;
     object_leave(&guard);
-    uint32_t records = runner != 0 ? arena_entries(ARENA_THREADS) : 0;
-    for (uint32_t number = 1; number < records; number++) {
+    if (runner == 0) {
+        return false;
+    }
+    for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
         thread_record *record = thread_at(number);
         if (atomic_load(&record->owner) == runner && atomic_load(&record->is_main) != 0) {
             return step(w, number);

@@ -217,7 +217,7 @@ int kin_arena_read_usage(kin_arena_usage *usage)
     int status = arena_read_usage(usage);
     if (status == 0) {
         member_each(count_member, usage);
-        for (uint32_t number = 1; number < arena_entries(ARENA_THREADS); number++) {
+        for (uint32_t number = thread_next(0); number != 0; number = thread_next(number)) {
             usage->threads += atomic_load(&thread_at(number)->owner) != 0;
         }
         usage->syncs = sync_count();

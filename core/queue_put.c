@@ -4,8 +4,8 @@
 #include "core/ring.h"
 #include "core/shelf.h"
 
-/* Items that are put with the latch in one go; slots of the smallest ring that follows another. */
-enum { RUN = 64, LEAST_LOG = 4 };
+/* Items that are put with the latch in one go. */
+enum { RUN = 64 };
 
 /* Slots that getters have read lately are asked for so many items before they are needed: an atomic
    operation waits for all that has been written before it. */
@@ -49,7 +49,7 @@ static int make_ring(queue_item *item)
 {
     uint32_t log = item->grow;
     int status = ring_create(&item->spare, log, item->stride);
-    while (status == KIN_E_NOMEM && log > LEAST_LOG) {
+    while (status == KIN_E_NOMEM && log > RING_LEAST_LOG) {
         status = ring_create(&item->spare, --log, item->stride);
     }
     item->spare_log = log;

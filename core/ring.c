@@ -1,9 +1,8 @@
 /* Rings; ring.h has the argument. */
 #include "core/ring.h"
 
-/* So often is looked again at what others change meanwhile; slots of the ring of a queue that is
-   not used, as a logarithm. */
-enum { TRIES = 64, SMALL_LOG = 4 };
+/* So often is looked again at what others change meanwhile. */
+enum { TRIES = 64 };
 
 #if defined RING_WATCHED
 uint64_t ring_peek(ring_slot *word)
@@ -240,15 +239,14 @@ void ring_shrink(queue_user *u, uint64_t most)
     }
     uint64_t idle = find_idle(u, most);
     queue_unlock(u);
-    if (idle == 0 || ring_create(&o, SMALL_LOG, ring_stride(idle)) < 0 || queue_lock(u) != 0) {
-        idle = 0;
-    } else {
+    bool linked = false;
+    if (idle != 0 && ring_create(&o, RING_LEAST_LOG, ring_stride(idle)) == 0 &&
+        queue_lock(u) == 0) {
         uint64_t before = (u->state & QUEUE_BYTES) != 0 ? bytes_until_tail(u) : 0;
-        idle = find_idle(u, most) == idle ? idle : 0;
-        idle = idle != 0 && link_ring(u, o, SMALL_LOG, before) == 0 ? idle : 0;
+        linked = find_idle(u, most) == idle && link_ring(u, o, RING_LEAST_LOG, before) == 0;
         queue_unlock(u);
     }
-    if (idle == 0 && o != NULL) {
+    if (!linked && o != NULL) {
         object_drop(o);
     }
 }

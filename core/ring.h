@@ -25,7 +25,8 @@
 
 #include <string.h>
 
-enum { RING_HEADER = 128, RING_REFERENCE = 0xffff, RING_MOST_BYTES = 4 << 20 };
+/* A ring that follows another has so many slots at least, as a logarithm. */
+enum { RING_HEADER = 128, RING_REFERENCE = 0xffff, RING_MOST_BYTES = 4 << 20, RING_LEAST_LOG = 4 };
 
 typedef struct ring {
     object object;

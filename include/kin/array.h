@@ -39,10 +39,10 @@ KIN_API int kin_array_create(kin_array *array, size_t element_size, size_t lengt
 
 /* Copies the `count` elements from `index` on to `elements`. 0; KIN_OWNER_DIED: done, but the
    lock's owner before ended without releasing it. Errors: KIN_E_INVALID if they are not all within
-   the array, or elements is NULL; KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT;
-   KIN_E_LIMIT in calls that are nested too deep; KIN_E_DESTROYED if it is destroyed meanwhile;
-   KIN_E_DEADLOCK if to wait for the lock would close a cycle and such are looked for. Waits for
-   the lock. Python: array[i:j]. */
+   the array, or elements is NULL; KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT; KIN_E_LIMIT in
+   calls that are nested too deep; KIN_E_DESTROYED if it is destroyed meanwhile; KIN_E_DEADLOCK if
+   to wait for the lock would close a cycle and such are looked for. Waits for the lock. Python:
+   array[i:j]. */
 KIN_API int kin_array_read(kin_array array, size_t index, size_t count, void *elements);
 
 /* Copies `count` elements from `elements` to those from `index` on. All else as kin_array_read. If

@@ -27,10 +27,9 @@ typedef struct kin_lock_holder {
 } kin_lock_holder;
 
 /* Tells who owns a lock. Where it was acquired is known on Linux and Windows as module and offset,
-   elsewhere as an address. If the owner
-   is dead and nobody has noticed so far, it is told as the owner. Errors: KIN_E_INVALID,
-   KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT in a thread that uses kin for the first time.
-   Does not block. */
+   elsewhere as an address. If the owner is dead and nobody has noticed so far, it is told as the
+   owner. Errors: KIN_E_INVALID, KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT in a thread that uses
+   kin for the first time. Does not block. */
 KIN_API int kin_lock_owner(kin_lock lock, kin_lock_holder *holder);
 
 /* The same of a recursive lock: where it was acquired first. */

@@ -82,8 +82,7 @@ KIN_API int kin_queue_create(kin_queue *queue, const kin_queue_options *options)
    KIN_E_NOMEM if the arena is full, at once; KIN_E_INVALID, KIN_E_HANDLE, KIN_E_INIT,
    KIN_E_THREAD_LIMIT; KIN_E_DESTROYED if the queue is destroyed meanwhile. After an error nothing
    has been put. If the caller is killed the item is in the queue, whole, or not at all. Python:
-   put,
-   put_nowait. */
+   put, put_nowait. */
 KIN_API int kin_queue_put(kin_queue queue, const void *data, size_t size, int timeout_ms);
 
 /* The same with a priority, which only a queue with KIN_QUEUE_PRIORITY has: elsewhere it is
@@ -187,9 +186,9 @@ KIN_API int kin_queue_is_full(kin_queue queue);
 KIN_API int kin_queue_is_closed(kin_queue queue);
 
 /* From now on nothing can be put: KIN_E_CLOSED. What is there can be got, then that gives
-   KIN_E_CLOSED too. Those who wait are told. Closing a closed one does nothing. Waits
-   for others for microseconds at most. Errors: KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT.
-   Python 3.13: queue.Queue.shutdown. */
+   KIN_E_CLOSED too. Those who wait are told. Closing a closed one does nothing. Waits for
+   others for microseconds at most. Errors: KIN_E_HANDLE, KIN_E_INIT, KIN_E_THREAD_LIMIT. Python
+   3.13: queue.Queue.shutdown. */
 KIN_API int kin_queue_close(kin_queue queue);
 
 /* Undoes kin_queue_close: from now on items can be put again. Opening an open one does nothing.
